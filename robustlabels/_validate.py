@@ -35,9 +35,7 @@ def in_range(low: float, high: float, *, fix: str, **values: Any) -> None:
         bad = array[~((array >= low) & (array <= high))]
         if bad.size:
             where = name if array.ndim == 0 else f"an entry of {name}"
-            raise ValueError(
-                f"{where}={bad.flat[0]} is outside [{low}, {high}]. {fix}"
-            )
+            raise ValueError(f"{where}={bad.flat[0]} is outside [{low}, {high}]. {fix}")
 
 
 def count(*, minimum: int = 1, **values: Any) -> None:
