@@ -1,0 +1,73 @@
+"""Progress of long work: a bar on a terminal, now and then a line elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress:
+    """Counts units of work, with rate and time left, on standard error.
+
+    Args:
+      total: how many units there are.
+      what: a word or two in front.
+      unit: what is counted.
+
+    >>> with Progress(total=2, what="training", unit="step") as progress:
+    ...     progress.advance(2, loss=0.5)
+    """
+
+    def __init__(self, *, total: int, what: str, unit: str):
+        self._what = what
+        self._unit = unit
+        self._total = total
+        self._done = 0
+        self._start = self._last = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                total=total, desc=what, unit=unit, dynamic_ncols=True, leave=False
+            )
+
+    def advance(self, units: int = 1, **figures: float | str) -> None:
+        """Counts units that are done, and shows figures behind them."""
+        self._done += units
+        shown = {
+            name: f"{value:.4g}" if isinstance(value, float) else value
+            for name, value in figures.items()
+        }
+        if self._bar is not None:
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update(units)
+            return
+        now = time.monotonic()
+        if now - self._last < _SECONDS_BETWEEN_LINES:
+            return
+        self._last = now
+        rate = self._done / (now - self._start)
+        left = (self._total - self._done) / rate
+        line = (
+            f"{self._what}: {self._done}/{self._total} {self._unit}s, "
+            f"{rate:.3g}/s, {left:.0f} s left"
+        )
+        figures_text = "".join(f", {name} {value}" for name, value in shown.items())
+        print(line + figures_text, file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Self:
+        """Starts nothing: the clock runs since construction."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Removes the bar."""
+        if self._bar is not None:
+            self._bar.close()

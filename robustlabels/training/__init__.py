@@ -1,0 +1,34 @@
+"""Training: optimisers and schedules by name, the step, the loop, checkpoints."""
+
+from robustlabels.training import optimizers, schedules
+from robustlabels.training.checkpoints import Checkpoints
+from robustlabels.training.loop import Diverged, Fitted, fit
+from robustlabels.training.metrics import MetricsWriter
+from robustlabels.training.step import (
+    Batch,
+    Metrics,
+    TrainState,
+    init_state,
+    make_step,
+    predict,
+    predictor,
+    run_stretch,
+)
+
+__all__ = [
+    "Batch",
+    "Checkpoints",
+    "Diverged",
+    "Fitted",
+    "Metrics",
+    "MetricsWriter",
+    "TrainState",
+    "fit",
+    "init_state",
+    "make_step",
+    "optimizers",
+    "predict",
+    "predictor",
+    "run_stretch",
+    "schedules",
+]
