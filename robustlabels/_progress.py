@@ -2,8 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
-from typing import Self
 
 from tqdm import tqdm
 
@@ -58,16 +56,11 @@ class Progress:
         figures_text = "".join(f", {name} {value}" for name, value in shown.items())
         print(line + figures_text, file=sys.stderr, flush=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         """Starts nothing: the clock runs since construction."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Removes the bar."""
         if self._bar is not None:
             self._bar.close()

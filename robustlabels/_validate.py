@@ -7,35 +7,38 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
-def in_range(low: float, high: float, *, fix: str, **values: Any) -> None:
+def in_range(low: float | int, high: float | int, *, fix: str, **values: Any) -> None:
     """Raises if a concrete number, or any entry of a concrete array, leaves the range.
 
     Args:
-      low: smallest value that is allowed.
-      high: largest value that is allowed.
+      low: smallest value that is allowed; -inf allows all that are finite.
+      high: largest value that is allowed; inf allows all that are finite.
       fix: a sentence that says what to write instead.
       **values: the values by the name their caller knows them by.
 
     Raises:
-      ValueError: for a value outside of [low, high], NaN included.
+      ValueError: for a value outside of [low, high], NaN and infinity included.
 
     >>> in_range(0.0, 1.0, fix="Pixels live in [0, 1]: write 8/255.", epsilon=8)
     Traceback (most recent call last):
-    ValueError: epsilon=8 is outside [0.0, 1.0]. Pixels live in [0, 1]: write 8/255.
+    ValueError: epsilon=8 is outside [0, 1]. Pixels live in [0, 1]: write 8/255.
     """
     for name, value in values.items():
         if value is None or isinstance(value, jax.core.Tracer):
             continue
         array = np.asarray(value)
-        if not np.issubdtype(array.dtype, np.number):
+        if not jnp.issubdtype(array.dtype, jnp.number):
             raise ValueError(f"{name}={value!r} is not a number. {fix}")
-        bad = array[~((array >= low) & (array <= high))]
+        inside = (array >= low) & (array <= high) & (abs(array) < np.inf)
+        bad = array[~inside]
         if bad.size:
             where = name if array.ndim == 0 else f"an entry of {name}"
-            raise ValueError(f"{where}={bad.flat[0]} is outside [{low}, {high}]. {fix}")
+            interval = f"{'[('[low == -np.inf]}{low:g}, {high:g}{'])'[high == np.inf]}"
+            raise ValueError(f"{where}={bad.flat[0]} is outside {interval}. {fix}")
 
 
 def count(*, minimum: int = 1, **values: Any) -> None:

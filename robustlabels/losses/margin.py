@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from robustlabels.losses.selection import smallest
+
 __all__ = ["margin"]
 
 
@@ -22,5 +24,5 @@ def margin(
     [-3.]
     """
     own = jnp.arange(scores.shape[-1])[None, :] == labels[:, None]
-    wrong = jnp.max(scores, axis=-1, where=~own, initial=-jnp.inf)
-    return wrong - jnp.take_along_axis(scores, labels[:, None], axis=-1)[:, 0]
+    best_wrong = -smallest(-scores, ~own)
+    return best_wrong - jnp.take_along_axis(scores, labels[:, None], axis=-1)[:, 0]

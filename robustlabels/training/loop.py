@@ -225,9 +225,9 @@ def _stop_if_diverged(losses: np.ndarray, first: int, schedule: optax.Schedule) 
     if bad.size:
         step = first + int(bad[0])
         raise Diverged(
-            f"training diverged: the loss is {losses[bad[0]]} at step {step}, where the "
-            f"learning rate is {float(schedule(step)):.3g}. Use a smaller "
-            "learning rate or a warm-up; the last good checkpoint was kept."
+            f"training diverged: the loss is {losses[bad[0]]} at step {step}, where "
+            f"the learning rate is {float(schedule(step)):.3g}. Use a smaller one or a "
+            "warm-up; the last good checkpoint was kept."
         )
 
 

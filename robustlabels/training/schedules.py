@@ -46,7 +46,7 @@ def cosine(
     Raises:
       ValueError: for a value out of range.
 
-    >>> print(cosine(0.1, 100)(50))
+    >>> print(round(float(cosine(0.1, 100)(50)), 6))
     0.05
     """
     _validate.in_range(0.0, 1.0, final=final, fix="It is a share of the peak.")
@@ -78,7 +78,7 @@ def step(
     Raises:
       ValueError: for a value out of range.
 
-    >>> print(step(0.1, 100)(60))
+    >>> print(round(float(step(0.1, 100)(60)), 6))
     0.01
     """
     _validate.in_range(0.0, 1.0, milestones=list(milestones), fix=_SHARE)

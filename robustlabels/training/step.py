@@ -166,9 +166,7 @@ def make_step(
                 average,
                 (params["model"], statistics),
             )
-        state = TrainState(
-            state.step + 1, params, statistics, optimizer_state, average
-        )
+        state = TrainState(state.step + 1, params, statistics, optimizer_state, average)
         return state, metrics
 
     return step

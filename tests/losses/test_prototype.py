@@ -284,7 +284,7 @@ def test_squared_distances_derivatives_are_exact():
 @pytest.mark.parametrize("tau", [-1.0, float("nan")])
 def test_a_bad_tau_is_refused(name, tau):
     distances, labels = example()
-    with pytest.raises(ValueError, match=r"tau=(-1\.0|nan) is outside \[0\.0, inf\]"):
+    with pytest.raises(ValueError, match=r"tau=(-1\.0|nan) is outside \[0, inf\)"):
         SNG[name](
             jnp.array(distances),
             jnp.array(labels),

@@ -1,0 +1,216 @@
+"""Balls, boxes and steepest ascent, per example.
+
+A size (epsilon, a step) is a number, one number an example, or an array that
+broadcasts against an image; the ball of radius epsilon is {δ : ‖δ / epsilon‖ ≤ 1}, so
+that a size per channel turns it into a box or an ellipsoid.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from robustlabels import _validate
+
+Bounds = tuple[float, float]
+
+
+class Geometry(NamedTuple):
+    """A norm, as an attack needs it; all but the first argument broadcast against it.
+
+    Attributes:
+      project: (δ, epsilon) -> δ, scaled or cut back into the ball; for a ball that is
+        round or a box, the nearest point of it.
+      ascent: (gradient, step_size) -> the step of that size that ascends most.
+      sample: (key, shape, dtype) -> uniform in the unit ball, for one example.
+    """
+
+    project: Callable
+    ascent: Callable
+    sample: Callable
+
+
+def _project_linf(delta, epsilon):
+    return jnp.clip(delta, -epsilon, epsilon)
+
+
+def _ascend_linf(gradient, step_size):
+    return step_size * jnp.sign(gradient)
+
+
+def _sample_linf(key, shape, dtype):
+    return jax.random.uniform(key, shape, dtype, -1.0, 1.0)
+
+
+def _length(x):
+    """L2 norm of each example, with axes kept; its derivative is never needed."""
+    largest = jnp.max(jnp.abs(x), axis=range(1, x.ndim), keepdims=True)
+    scale = jnp.where(largest > 0, largest, 1.0)
+    squares = jnp.sum((x / scale) ** 2, axis=range(1, x.ndim), keepdims=True)
+    return scale * jnp.sqrt(squares)
+
+
+def _unit(x):
+    """Each example divided by its length; zero stays zero."""
+    length = _length(x)
+    return x / jnp.where(length > 0, length, 1.0)
+
+
+def _project_l2(delta, epsilon):
+    inside = jnp.where(epsilon > 0, delta / jnp.where(epsilon > 0, epsilon, 1.0), 0.0)
+    return jnp.where(epsilon > 0, delta / jnp.maximum(_length(inside), 1.0), 0.0)
+
+
+def _ascend_l2(gradient, step_size):
+    # The inner _unit keeps a tiny gradient times a tiny step from being lost.
+    return step_size * _unit(step_size * _unit(gradient))
+
+
+def _sample_l2(key, shape, dtype):
+    direction, radius = jax.random.split(key)
+    gaussian = jax.random.normal(direction, shape, dtype)
+    uniform = jax.random.uniform(radius, (), dtype)
+    return uniform ** (1.0 / math.prod(shape)) * _unit(gaussian[None])[0]
+
+
+NORMS = {
+    "linf": Geometry(_project_linf, _ascend_linf, _sample_linf),
+    "l2": Geometry(_project_l2, _ascend_l2, _sample_l2),
+}
+
+
+def check_bounds(bounds: Bounds) -> None:
+    """Raises unless the bounds are in order.
+
+    >>> check_bounds((1.0, 0.0))
+    Traceback (most recent call last):
+    ValueError: bounds=(1.0, 0.0) must be (low, high) with low < high.
+    """
+    low, high = bounds
+    if not low < high:
+        raise ValueError(f"bounds={bounds!r} must be (low, high) with low < high.")
+
+
+def check_images(x: Float[Array, "batch ..."], bounds: Bounds) -> None:
+    """Raises for images that leave the bounds by more than rounding, or are no floats.
+
+    Raises:
+      ValueError: naming the type, or the smallest or the largest pixel, and the fix.
+
+    >>> check_images(jnp.array([[0.0, 255.0]]), (0.0, 1.0))
+    Traceback (most recent call last):
+    ValueError: a pixel of x=255.0 is outside [0, 1]. Divide bytes by 255, and leave \
+normalisation to the model.
+    """
+    check_bounds(bounds)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"x has dtype {x.dtype}, but pixels are floating point. Divide bytes by "
+            "255, and leave normalisation to the model."
+        )
+    if isinstance(x, jax.core.Tracer) or not x.size:
+        return
+    low, high = bounds
+    with jax.ensure_compile_time_eval():
+        pixels = float(jnp.min(x)), float(jnp.max(x))
+    for pixel in pixels:
+        if not low - 1e-6 <= pixel <= high + 1e-6:
+            raise ValueError(
+                f"a pixel of x={pixel} is outside [{low:g}, {high:g}]. Divide bytes "
+                "by 255, and leave normalisation to the model."
+            )
+
+
+def check_epsilon(epsilon: Any, bounds: Bounds, norm: str) -> None:
+    """Raises for a negative epsilon, or one that is wider than the box.
+
+    Raises:
+      ValueError: naming epsilon, the range and the fix.
+    """
+    check_bounds(bounds)
+    low, high = bounds
+    if norm == "linf":
+        _validate.in_range(
+            0.0,
+            high - low,
+            epsilon=epsilon,
+            fix=f"Pixels live in [{low:g}, {high:g}]: write 8/255, not 8.",
+        )
+    else:
+        _validate.in_range(0.0, np.inf, epsilon=epsilon, fix="A radius, in pixels.")
+
+
+def per_image(size: Any, x: Float[Array, "batch ..."], *, name: str) -> Array:
+    """A size as an array [batch, ...] that broadcasts against the images.
+
+    Args:
+      size: a number, [batch], or an array that broadcasts against an image.
+      x: images; the size takes their dtype.
+      name: what the caller calls the size.
+
+    Raises:
+      ValueError: for any other shape, and for one axis that could be both the batch and
+        the last axis of an image.
+
+    >>> print(per_image(jnp.array([0.1, 0.2]), jnp.zeros((2, 8, 8, 1)), name="e").shape)
+    (2, 1, 1, 1)
+    >>> print(per_image(0.1, jnp.zeros((2, 8, 8, 1)), name="e").shape)
+    (2, 1, 1, 1)
+    """
+    size = jnp.asarray(size, x.dtype)
+    batch, last = x.shape[0], x.shape[-1]
+    if size.shape == (batch,) and batch == last and batch > 1:
+        raise ValueError(
+            f"{name} of shape {size.shape} could be one an example or one a channel: "
+            f"write [batch, 1, ...] or [1, ..., {last}]."
+        )
+    if size.shape == (batch,):
+        size = size.reshape(batch, *[1] * (x.ndim - 1))
+    try:
+        size = size.reshape([1] * (x.ndim - size.ndim) + list(size.shape))
+        fits = np.broadcast_shapes(size.shape, x.shape) == x.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name} of shape {size.shape} fits neither {batch} examples nor images "
+            f"of shape {x.shape[1:]}: give a number, [batch], or what broadcasts "
+            "against an image."
+        )
+    return jnp.broadcast_to(size, (batch, *size.shape[1:]))
+
+
+def per_example_keys(key: Key[Array, "..."], batch: int) -> Key[Array, " batch"]:
+    """One key an example: those given, or the given one folded with the index.
+
+    Raises:
+      ValueError: for an old-style or a wrong number of keys.
+
+    >>> print(per_example_keys(jax.random.key(0), 3).shape)
+    (3,)
+    """
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise ValueError(
+            f"key of dtype {key.dtype} is no typed key: write jax.random.key(seed), or "
+            "wrap an old one by jax.random.wrap_key_data."
+        )
+    if key.ndim == 0:
+        return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(batch))
+    if key.shape != (batch,):
+        raise ValueError(
+            f"key of shape {key.shape}: give one key, or one for each of the {batch} "
+            "examples."
+        )
+    return key
+
+
+def random_in_ball(
+    key: Key[Array, "..."], x: Float[Array, "batch ..."], norm: str
+) -> Float[Array, "batch ..."]:
+    """Uniform in the unit ball, each example by its own key; see `per_example_keys`."""
+    keys = per_example_keys(key, x.shape[0])
+    return jax.vmap(lambda k: NORMS[norm].sample(k, x.shape[1:], x.dtype))(keys)

@@ -1,0 +1,17 @@
+"""Data sets: images, class ids and their names, splits and label noise by seed."""
+
+from robustlabels.data.dataset import Dataset, Split, as_float
+from robustlabels.data.loading import load
+from robustlabels.data.prepared import prepare
+from robustlabels.data.splits import class_partners, order, swap_labels
+
+__all__ = [
+    "Dataset",
+    "Split",
+    "as_float",
+    "class_partners",
+    "load",
+    "order",
+    "prepare",
+    "swap_labels",
+]

@@ -1,0 +1,162 @@
+"""From a name and a seed to a data set with three splits."""
+
+import math
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from robustlabels import _validate
+from robustlabels.data import splits
+from robustlabels.data.dataset import (
+    Dataset,
+    Source,
+    Split,
+    check_source,
+    mean_and_std,
+    missing_classes,
+)
+from robustlabels.data.idx import load_idx
+from robustlabels.data.npz import load_npz
+from robustlabels.data.prepared import load_prepared
+from robustlabels.data.sources import fake, load_digits
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str = "",
+    seed: int = 0,
+    validation_fraction: float = 1 / 6,
+    test_fraction: float = 0.2,
+    balanced: bool = False,
+    train_fraction: float = 1.0,
+    swap_rate: float = 0.0,
+    **sizes: Any,
+) -> Dataset:
+    """Loads a data set and cuts it into training, validation and test split.
+
+    In this order: the test split is set aside by seed if the source has none of its
+    own; then the validation split, likewise, from what is left for training; then the
+    training split is reduced to `train_fraction`; then labels are swapped in it.
+    Validation and test stay clean, whatever happens to the training split.
+
+    Guarantees: equal arguments give equal arrays; counts are round(fraction · n); with
+    one seed the training images of a smaller `train_fraction` are the first of those of
+    a larger one, and labels swapped at a smaller `swap_rate` are swapped at a larger.
+
+    Args:
+      name: "digits" (scikit-learn's), "fake", "idx:FOLDER" (the four files of MNIST),
+        "npz:FILE" (your arrays, see `load_npz`), or what TFDS calls a prepared set:
+        "mnist", "fashion_mnist", "cifar10", "cifar100", ...
+      data_dir: folder of the sets that TFDS prepared; if empty, the environment
+        variable TFDS_DATA_DIR, or else ~/tensorflow_datasets.
+      seed: at least 0; for all that is random.
+      validation_fraction: in [0, 1), of the training images; 0 leaves the split empty.
+        1/6 is 10,000 of MNIST's 60,000. Unused if the source has a validation split.
+      test_fraction: in (0, 1), of all images. Unused if the source has a test split.
+      balanced: splits and fractions have each class in proportion to its size.
+      train_fraction: in (0, 1], of the training images after both cuts.
+      swap_rate: in [0, 0.5), of the labels of each class, see `swap_labels`.
+      **sizes: `num_examples`, `num_classes` and `image_shape` of "fake".
+
+    Raises:
+      FileNotFoundError: for data that is not there, with how to get it.
+      ValueError: for arguments out of range and data that is damaged, of a wrong shape
+        or scale, or without training images for some class.
+
+    >>> digits = load("digits", seed=1)
+    >>> digits.train.images.shape, digits.num_classes
+    ((1198, 8, 8, 1), 10)
+    """
+    _validate.count(minimum=0, seed=seed)
+    _check_fractions(validation_fraction, test_fraction, train_fraction)
+    splits.check_swap_rate(swap_rate=swap_rate)
+    source = _source(name, data_dir, seed, sizes)
+    check_source(source, name=name)
+
+    def shuffled(ids: np.ndarray, purpose: int) -> np.ndarray:
+        labels = source.train.labels[ids]
+        return ids[splits.order(labels, seed=(seed, purpose), balanced=balanced)]
+
+    ids, validation, test = np.arange(len(source.train.labels)), *source[1:3]
+    if test is None:
+        count = _count(len(ids), test_fraction=test_fraction)
+        test_ids, ids = np.split(shuffled(ids, splits.TEST), [count])
+        test = _take(source.train, test_ids)
+    if validation is None:
+        count = _count(len(ids), validation_fraction=validation_fraction)
+        validation_ids, ids = np.split(shuffled(ids, splits.VALIDATION), [count])
+        validation = _take(source.train, validation_ids)
+    ids = shuffled(ids, splits.FRACTION)
+    _check_classes(source.train.labels[ids], train_fraction, source.class_names)
+    train = _take(source.train, ids[: round(train_fraction * len(ids))])
+    mean, std = mean_and_std(train.images)
+    labels = splits.swap_labels(
+        train.labels, swap_rate, num_classes=len(source.class_names), seed=seed
+    )
+    train = train._replace(labels=labels)
+    return Dataset(name, train, validation, test, source.class_names, mean, std)
+
+
+def _source(name: str, data_dir: str, seed: int, sizes: dict[str, Any]) -> Source:
+    if name == "fake":
+        return fake(seed=(seed, splits.FAKE), **sizes)
+    if sizes:
+        raise ValueError(f"{sorted(sizes)}: only name='fake' has sizes, not {name!r}.")
+    if name == "digits":
+        return load_digits()
+    kind, colon, path = name.partition(":")
+    if colon and kind == "idx":
+        return load_idx(path)
+    if colon and kind == "npz":
+        return load_npz(path)
+    return load_prepared(name, data_dir=data_dir)
+
+
+def _take(split: Split, ids: Int[np.ndarray, " k"]) -> Split:
+    return Split(split.images[ids], split.labels[ids])
+
+
+def _check_fractions(validation: float, test: float, train: float) -> None:
+    for name, value, interval, fits in (
+        ("validation_fraction", validation, "[0, 1)", 0 <= validation < 1),
+        ("test_fraction", test, "(0, 1)", 0 < test < 1),
+        ("train_fraction", train, "(0, 1]", 0 < train <= 1),
+    ):
+        if not fits:
+            raise ValueError(
+                f"{name}={value} is outside {interval}. It is a share of the images, "
+                "not a number of images or a percentage."
+            )
+
+
+def _count(total: int, **fractions: float) -> int:
+    ((name, fraction),) = fractions.items()
+    count = round(fraction * total)
+    if fraction > 0 and count == 0:
+        raise ValueError(
+            f"{name}={fraction} of {total} images is not one image. Write "
+            f"{1 / total:.2g} or more."
+        )
+    return count
+
+
+def _check_classes(
+    labels: Int[np.ndarray, " n"], train_fraction: float, class_names: tuple[str, ...]
+) -> None:
+    """Raises unless the first `train_fraction` of the labels has every class."""
+    if missing := missing_classes(labels, class_names):
+        raise ValueError(
+            f"The test and validation splits leave no training image of {missing}. "
+            "Make them smaller, or balanced=True."
+        )
+    count = round(train_fraction * len(labels))
+    if missing := missing_classes(labels[:count], class_names):
+        needed = int(np.unique(labels, return_index=True)[1].max()) + 1
+        enough = math.ceil(1e4 * needed / len(labels)) / 1e4
+        raise ValueError(
+            f"train_fraction={train_fraction} keeps {count} of {len(labels)} training "
+            f"images and none of {missing}. Each class needs one at least, which with "
+            f"this seed takes {needed} images: train_fraction={enough} or more."
+        )

@@ -1,0 +1,157 @@
+"""One JSON record a cell: what was measured, how, and on what."""
+
+import dataclasses
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import subprocess
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool
+
+__all__ = ["Record", "interval", "provenance", "read_records", "write_record"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """Accuracy of one classifier under one attack at one epsilon.
+
+    Attributes:
+      classifier: what was attacked: the names of data, encoder, head and objective,
+        and the epoch of the checkpoint.
+      split: the split of the data set, such as "test".
+      attack: name in the config; "none" is the clean accuracy.
+      parameters: all of the attack's parameters but epsilon.
+      loss: "own", "margin", "worst" of both per example, or "none".
+      epsilon: as it was written, such as "8/255".
+      n: number of examples.
+      value: share that is decided correctly.
+      low: lower end of its 95 % interval.
+      high: upper end of its 95 % interval.
+      zero_gradients: share of examples whose input gradient is exactly zero; None where
+        no gradient is followed.
+      seconds: what the attack took, compilation included.
+      provenance: versions, commit, device and time.
+    """
+
+    classifier: dict[str, Any]
+    split: str
+    attack: str
+    parameters: dict[str, Any]
+    loss: str
+    epsilon: str
+    n: int
+    value: float
+    low: float
+    high: float
+    zero_gradients: float | None
+    seconds: float
+    provenance: dict[str, Any]
+
+    @property
+    def error(self) -> tuple[float, float, float]:
+        """Share that is decided wrongly, and both ends of its 95 % interval."""
+        return 1 - self.value, 1 - self.high, 1 - self.low
+
+
+def interval(correct: Bool[np.ndarray, " n"]) -> tuple[float, float, float]:
+    """A share and its 95 % interval, Wilson (1927), by SciPy.
+
+    Args:
+      correct: one flag an example, at least one.
+
+    >>> value, low, high = interval(np.array([True] * 9 + [False]))
+    >>> print(value, round(low, 3), round(high, 3))
+    0.9 0.596 0.982
+    """
+    from scipy.stats import binomtest
+
+    hits, size = int(np.sum(correct)), len(correct)
+    ends = binomtest(hits, size).proportion_ci(confidence_level=0.95, method="wilson")
+    return hits / size, float(ends.low), float(ends.high)
+
+
+@functools.cache
+def _commit() -> str | None:
+    """The commit of the source, where it is a git checkout of its own."""
+    here = pathlib.Path(__file__).parent
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of what the numbers depend on, commit, device and time.
+
+    >>> sorted(provenance())
+    ['commit', 'date', 'device', 'num_devices', 'versions']
+    """
+    packages = ("robustlabels", "jax", "jaxlib", "flax", "optax", "numpy")
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "commit": _commit(),
+        "device": jax.devices()[0].device_kind,
+        "num_devices": jax.device_count(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_record(workdir: str | os.PathLike, record: Record) -> pathlib.Path:
+    """Writes a record into `WORKDIR/evaluation`, whole or not at all.
+
+    The same cell, measured again, replaces the older record; the same attack with other
+    parameters is another cell.
+
+    Args:
+      workdir: the run's folder.
+      record: what to write.
+
+    Returns:
+      The file.
+    """
+    folder = pathlib.Path(workdir) / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    cell = json.dumps([record.split, record.parameters, record.n], sort_keys=True)
+    digest = hashlib.sha256(cell.encode()).hexdigest()[:8]
+    epsilon = record.epsilon.replace("/", "_")
+    path = folder / f"{record.attack}-{record.loss}-{epsilon}-{digest}.json"
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    unfinished.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n")
+    unfinished.replace(path)
+    return path
+
+
+def read_records(workdir: str | os.PathLike) -> list[Record]:
+    """All records of a run, in the order of their file names.
+
+    Args:
+      workdir: the run's folder.
+
+    Raises:
+      ValueError: naming a file that holds no record.
+    """
+    records = []
+    for path in sorted((pathlib.Path(workdir) / "evaluation").glob("*.json")):
+        try:
+            records.append(Record(**json.loads(path.read_text())))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{path} holds no evaluation record ({error}): delete it and evaluate "
+                "again."
+            ) from error
+    return records

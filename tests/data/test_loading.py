@@ -1,0 +1,167 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robustlabels.data import class_partners, load
+
+IMAGES = np.arange(40, dtype=np.uint8).repeat(4).reshape(40, 2, 2)  # each is its number
+LABELS = np.repeat([0, 1], [30, 10])
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory):
+    """A set whose pixels say which example they are of."""
+    path = tmp_path_factory.mktemp("numbered") / "arrays.npz"
+    np.savez(path, images=IMAGES, labels=LABELS)
+    return f"npz:{path}"
+
+
+def numbers(split):
+    return split.images[:, 0, 0, 0].tolist()
+
+
+def test_every_example_is_in_one_split_with_its_label(numbered):
+    data = load(numbered, test_fraction=0.25, validation_fraction=0.2)
+    assert [len(split.labels) for split in data[1:4]] == [24, 6, 10]
+    assert sorted(n for split in data[1:4] for n in numbers(split)) == list(range(40))
+    for split in data[1:4]:
+        np.testing.assert_array_equal(split.labels, LABELS[numbers(split)])
+    assert data.name == numbered
+    assert data.num_classes == 2
+
+
+def test_balanced_splits_have_the_classes_in_proportion(numbered):
+    data = load(numbered, test_fraction=0.2, validation_fraction=0.25, balanced=True)
+    for split, counts in zip(data[1:4], [(18, 6), (6, 2), (6, 2)], strict=True):
+        assert tuple(np.bincount(split.labels)) == counts
+
+
+def test_equal_seeds_give_equal_splits_and_others_do_not(numbered):
+    one, two, other = (load(numbered, seed=seed) for seed in (1, 1, 2))
+    assert numbers(one.train) == numbers(two.train)
+    assert numbers(one.test) == numbers(two.test)
+    assert numbers(one.test) != numbers(other.test)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 1000),
+    small=st.floats(0.3, 1.0),
+    large=st.floats(0.3, 1.0),
+    balanced=st.booleans(),
+)
+def test_a_fraction_is_the_beginning_of_a_larger_one(
+    numbered, seed, small, large, balanced
+):
+    small, large = sorted((small, large))
+    options = {"seed": seed, "balanced": True, "validation_fraction": 0.25}
+    less, more = (load(numbered, train_fraction=f, **options) for f in (small, large))
+    assert len(less.train.labels) == round(small * 24)
+    assert numbers(more.train)[: len(less.train.labels)] == numbers(less.train)
+    assert numbers(less.validation) == numbers(more.validation)
+    assert numbers(less.test) == numbers(more.test)
+
+
+def test_swaps_come_last_and_touch_the_training_labels_only(numbered):
+    clean, noisy = (
+        load(numbered, train_fraction=0.75, swap_rate=rate, seed=3)
+        for rate in (0.0, 0.4)
+    )
+    for before, after in zip(clean[2:4], noisy[2:4], strict=True):
+        np.testing.assert_array_equal(before.labels, after.labels)
+    assert numbers(clean.train) == numbers(noisy.train)
+    partners = class_partners(2, seed=3)
+    for class_id, size in enumerate(np.bincount(clean.train.labels)):
+        swapped = noisy.train.labels[clean.train.labels == class_id] != class_id
+        assert swapped.sum() == round(0.4 * size)
+    np.testing.assert_array_equal(partners, [1, 0])
+
+
+def test_statistics_are_those_of_the_training_split():
+    digits = load("digits", train_fraction=0.5)
+    pixels = digits.train.images.astype(np.float64)
+    np.testing.assert_allclose(digits.mean, [pixels.mean()], rtol=1e-6)
+    np.testing.assert_allclose(digits.std, [pixels.std()], rtol=1e-6)
+
+
+def test_own_validation_and_test_splits_stay_as_they_are(tmp_path):
+    arrays = {}
+    for title, ids in (("train", range(24)), ("validation", range(24, 30))):
+        arrays |= {
+            f"{title}_images": IMAGES[ids],
+            f"{title}_labels": np.arange(len(ids)) % 2,
+        }
+    arrays |= {"test_images": IMAGES[30:], "test_labels": LABELS[30:]}
+    np.savez(tmp_path / "own.npz", **arrays)
+    data = load(f"npz:{tmp_path / 'own.npz'}", swap_rate=0.3)
+    assert numbers(data.validation) == list(range(24, 30))
+    assert numbers(data.test) == list(range(30, 40))
+    assert sorted(numbers(data.train)) == list(range(24))
+
+
+def test_no_validation_split_can_be_asked_for(numbered):
+    data = load(numbered, validation_fraction=0.0)
+    assert data.validation.images.shape == (0, 2, 2, 1)
+    assert len(data.train.labels) == 32
+
+
+def test_the_fake_takes_sizes_and_others_do_not(numbered):
+    data = load("fake", num_examples=30, num_classes=3, image_shape=(5, 4, 3))
+    assert data.train.images.shape == (20, 5, 4, 3)
+    assert data.num_classes == 3
+    with pytest.raises(ValueError, match="only name='fake' has sizes, not 'digits'"):
+        load("digits", num_examples=30)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"validation_fraction": 1.0}, r"validation_fraction=1.0 is outside \[0, 1\)"),
+        ({"validation_fraction": -0.1}, "validation_fraction=-0.1 is outside"),
+        ({"test_fraction": 0.0}, r"test_fraction=0.0 is outside \(0, 1\)"),
+        ({"train_fraction": 0.0}, r"train_fraction=0.0 is outside \(0, 1\]"),
+        ({"train_fraction": 20.0}, "train_fraction=20.0 .*not .*a percentage"),
+        ({"train_fraction": float("nan")}, "train_fraction=nan is outside"),
+        ({"swap_rate": 0.5}, r"swap_rate=0.5 is outside \[0, 0.5\)"),
+        ({"seed": -1}, "seed=-1 is not a whole number of at least 0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_before_any_work(options, message):
+    with pytest.raises(ValueError, match=message):
+        load("npz:there is no such file", **options)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_fraction_that_loses_a_class_says_which_one_would_not(balanced):
+    with pytest.raises(ValueError, match="Each class needs one at least") as caught:
+        load("digits", train_fraction=0.005, balanced=balanced)
+    message = str(caught.value)
+    assert "train_fraction=0.005 keeps 6 of 1198 training images and none of" in message
+    enough = float(message.split("train_fraction=")[-1].split(" ")[0])
+    assert load("digits", train_fraction=enough, balanced=balanced).num_classes == 10
+
+
+def test_splits_that_lose_a_class_say_so(tmp_path):
+    np.savez(tmp_path / "a.npz", images=IMAGES[:4], labels=[0, 0, 0, 1])
+    name = f"npz:{tmp_path / 'a.npz'}"
+    with pytest.raises(ValueError, match=r"leave no training image of class 1 \('1'\)"):
+        load(name, seed=0, test_fraction=0.75, validation_fraction=0.0)
+
+
+def test_splits_of_no_image_say_so(numbered):
+    with pytest.raises(ValueError, match=r"test_fraction=0.001 of 40 .* Write 0.025"):
+        load(numbered, test_fraction=0.001)
+
+
+def test_importing_does_not_import_what_only_some_sets_need():
+    code = "import sys, robustlabels.data; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"tensorflow_datasets", "sklearn", "tensorflow"} & set(
+        run.stdout.split()
+    )
