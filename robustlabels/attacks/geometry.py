@@ -170,6 +170,7 @@ def per_image(size: Any, x: Float[Array, "batch ..."], *, name: str) -> Array:
         )
     if size.shape == (batch,):
         size = size.reshape(batch, *[1] * (x.ndim - 1))
+    given = size.shape
     try:
         size = size.reshape([1] * (x.ndim - size.ndim) + list(size.shape))
         fits = np.broadcast_shapes(size.shape, x.shape) == x.shape
@@ -177,7 +178,7 @@ def per_image(size: Any, x: Float[Array, "batch ..."], *, name: str) -> Array:
         fits = False
     if not fits:
         raise ValueError(
-            f"{name} of shape {size.shape} fits neither {batch} examples nor images "
+            f"{name} of shape {given} fits neither {batch} examples nor images "
             f"of shape {x.shape[1:]}: give a number, [batch], or what broadcasts "
             "against an image."
         )

@@ -28,8 +28,8 @@ def cached(
     """What `make()` returns, read from a file after the first call.
 
     Guarantees: safe while other processes do the same, for a file appears whole or not
-    at all. A damaged file is noticed by its checksums, and made again. A folder that
-    cannot be written costs time only: it warns and goes on.
+    at all. A truncated file, or one whose arrays are damaged, is noticed and made
+    again. A folder that cannot be written costs time only: it warns and goes on.
 
     Args:
       path: an npz file; its name must change whenever the result would.

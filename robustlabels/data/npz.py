@@ -40,7 +40,7 @@ def load_npz(path: str) -> Source:
     """
     try:
         arrays = read_npz(Path(path).expanduser())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(f"npz:{path}: there is no such file.") from error
     return source_of(arrays, where=f"npz:{path}")
 
@@ -107,6 +107,6 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         zlib.error,
     ) as error:
         raise ValueError(
-            f"{path} is truncated, or no npz file of plain arrays ({error}). Write it "
-            "again with numpy.savez."
+            f"{path} is truncated, or no npz file of plain arrays ({error}). Make it "
+            "again."
         ) from error

@@ -64,7 +64,7 @@ def _warnings(rows: dict[tuple[str, str], dict[str, Record]]) -> list[str]:
         share = next(iter(row.values())).zero_gradients
         if share and loss != "worst":
             lines.append(
-                f"Beware: by the {loss} loss {100 * share:.1f} % of the examples have an "
-                f"input gradient of exactly zero, and {attack} cannot move them."
+                f"Beware: {100 * share:.1f} % of the input gradients of the {loss} loss "
+                f"are exactly zero, and {attack} cannot move these examples."
             )
     return lines

@@ -18,6 +18,8 @@ from jaxtyping import Array, Float
 from robustlabels import _validate
 from robustlabels.models.layers import Block, max_pool
 
+__all__ = ["CNN", "LinearMap", "MLP"]
+
 ImageShape = tuple[int, int, int]
 Activations = OrderedDict[str, Array]
 

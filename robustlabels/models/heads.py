@@ -13,6 +13,8 @@ from jaxtyping import Array, Float, Float32, Int32
 from robustlabels import _validate
 from robustlabels.losses import squared_distances
 
+__all__ = ["Prototypes", "Softmax"]
+
 
 @runtime_checkable
 class Head(Protocol):

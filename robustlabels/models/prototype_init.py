@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, Float32, Int
 
 from robustlabels import _validate
 
+__all__ = ["class_kmeans", "class_means", "class_samples"]
+
 
 def class_means(
     embeddings: Float[Array | np.ndarray, " examples features"],

@@ -2,7 +2,15 @@
 
 from robustlabels.training import optimizers, schedules
 from robustlabels.training.checkpoints import Checkpoints
-from robustlabels.training.loop import Diverged, Fitted, fit
+from robustlabels.training.embeddings import embeddings
+from robustlabels.training.loop import (
+    Diverged,
+    Fitted,
+    Standing,
+    check_options,
+    fit,
+    restore,
+)
 from robustlabels.training.metrics import MetricsWriter
 from robustlabels.training.step import (
     Batch,
@@ -22,13 +30,17 @@ __all__ = [
     "Fitted",
     "Metrics",
     "MetricsWriter",
+    "Standing",
     "TrainState",
+    "check_options",
+    "embeddings",
     "fit",
     "init_state",
     "make_step",
     "optimizers",
     "predict",
     "predictor",
+    "restore",
     "run_stretch",
     "schedules",
 ]

@@ -27,6 +27,7 @@ class Checkpoints:
     ...     best, standing = checkpoints.best({"w": jnp.zeros(2)})
     >>> print(best["w"], standing)
     [0. 0.] {'epoch': 1}
+    >>> folder.cleanup()
     """
 
     def __init__(self, folder: str | pathlib.Path):

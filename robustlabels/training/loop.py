@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.tree_util import Partial
 from jaxtyping import Bool, Int
 
 from robustlabels import _validate
 from robustlabels._progress import Progress
 from robustlabels.data import Dataset, Split, as_float
-from robustlabels.objective import Family, Objective
+from robustlabels.objective import Classifier, Family, bind
 from robustlabels.training.checkpoints import Checkpoints
 from robustlabels.training.metrics import MetricsWriter
 from robustlabels.training.step import (
@@ -32,7 +31,7 @@ from robustlabels.training.step import (
     run_stretch,
 )
 
-__all__ = ["Diverged", "Fitted", "fit"]
+__all__ = ["Diverged", "Fitted", "Standing", "check_options", "fit", "restore"]
 
 
 class Diverged(RuntimeError):
@@ -52,13 +51,11 @@ class Fitted(NamedTuple):
     """What training found best on validation.
 
     Attributes:
-      predict: images to outputs, a pytree of the best weights.
-      objective: the objective as it stands at the end of training.
+      classifier: the best model under the objective of the end of training.
       standing: epochs taken, the best of them, and its validation figures.
     """
 
-    predict: Partial
-    objective: Objective
+    classifier: Classifier
     standing: Standing
 
 
@@ -112,11 +109,21 @@ def fit(
 
     Guarantees: the same arguments and machine give the same numbers.
     """
-    _check(num_epochs, batch_size, patience, stretch, eval_batch_size)
-    _validate.in_range(0.0, math.inf, input_noise=input_noise, fix="The paper: 0.5.")
-    _validate.in_range(
-        0.0, 1.0 - 1e-9, average_decay=average_decay, fix="0.999 is usual; 0 is none."
+    check_options(
+        num_epochs=num_epochs,
+        batch_size=batch_size,
+        input_noise=input_noise,
+        average_decay=average_decay,
+        patience=patience,
+        stretch=stretch,
+        eval_batch_size=eval_batch_size,
+        checkpoint_seconds=checkpoint_seconds,
     )
+    if not len(dataset.validation.labels):
+        raise ValueError(
+            "the validation split is empty, and the best epoch is chosen on it: set "
+            "validation_fraction above 0."
+        )
     batch_size = min(batch_size, len(dataset.train.labels))
     steps_per_epoch = math.ceil(len(dataset.train.labels) / batch_size)
     num_steps = num_epochs * steps_per_epoch
@@ -188,13 +195,50 @@ def fit(
                 saved = time.monotonic()
             if stop:
                 break
+    return Fitted(_classifier(graphdef, family, best), standing)
+
+
+def restore(model: nnx.Module, family: Family, workdir: str | pathlib.Path) -> Fitted:
+    """The best model of the newest checkpoint of a run.
+
+    Args:
+      model: of the same structure as the trained one; its weights are not used.
+      family: as in training.
+      workdir: the run's folder.
+
+    Raises:
+      FileNotFoundError: if the run has no checkpoint.
+      ValueError: if the checkpoint is of another model.
+    """
+    graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
+    like = (params, statistics, family.init(jax.random.key(0)))
+    with Checkpoints(pathlib.Path(workdir) / "checkpoints") as checkpoints:
+        best, standing = checkpoints.best(like)
+    return Fitted(_classifier(graphdef, family, best), Standing(**standing))
+
+
+def _classifier(graphdef: nnx.GraphDef, family: Family, best: Any) -> Classifier:
     params, statistics, learned = best
-    return Fitted(
-        predictor(graphdef, params, statistics), family.at(learned, 1.0), standing
-    )
+    predict = predictor(graphdef, params, statistics)
+    return bind(family.at(learned, 1.0), predict)
 
 
-def _check(num_epochs, batch_size, patience, stretch, eval_batch_size) -> None:
+def check_options(
+    *,
+    num_epochs: int,
+    batch_size: int,
+    input_noise: float,
+    average_decay: float,
+    patience: int,
+    stretch: int,
+    eval_batch_size: int,
+    checkpoint_seconds: float,
+) -> None:
+    """Raises for an option of `fit` that is out of range.
+
+    Raises:
+      ValueError: naming the value, the range and the fix.
+    """
     _validate.count(
         num_epochs=num_epochs,
         batch_size=batch_size,
@@ -202,6 +246,13 @@ def _check(num_epochs, batch_size, patience, stretch, eval_batch_size) -> None:
         eval_batch_size=eval_batch_size,
     )
     _validate.count(minimum=0, patience=patience)
+    _validate.in_range(0.0, math.inf, input_noise=input_noise, fix="The paper: 0.5.")
+    _validate.in_range(
+        0.0, 1.0 - 1e-9, average_decay=average_decay, fix="0.999 is usual; 0 is none."
+    )
+    _validate.in_range(
+        0.0, math.inf, checkpoint_seconds=checkpoint_seconds, fix="60 is usual."
+    )
 
 
 def _batches(

@@ -18,6 +18,7 @@ class MetricsWriter:
     ...     writer.write(10, {"train_loss": 0.5})
     >>> print((pathlib.Path(folder.name) / "metrics.jsonl").read_text().strip())
     {"step": 10, "train_loss": 0.5}
+    >>> folder.cleanup()
     """
 
     def __init__(self, folder: str | pathlib.Path):

@@ -16,7 +16,7 @@ from jaxtyping import TypeCheckError
 from robustlabels import attacks
 from robustlabels.attacks import geometry
 
-BATCH, SHAPE, CLASSES = 6, (4, 4, 3), 4
+BATCH, SHAPE, CLASSES = 8, (4, 4, 3), 4
 NORMS = ["linf", "l2"]
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.uniform(size=(BATCH, *SHAPE)), jnp.float32)
@@ -73,6 +73,12 @@ def l2(x):
     return np.sqrt((np.asarray(x, np.float64) ** 2).sum(tuple(range(1, x.ndim))))
 
 
+def pgd(loss, x, y, *, epsilon, step_size, key=None, **static):
+    """`attacks.pgd`, compiled as one: faster here than one operation at a time."""
+    attack = jax.jit(functools.partial(attacks.pgd, loss, **static))
+    return attack(x, y, epsilon=epsilon, step_size=step_size, key=key)
+
+
 WEIGHTS = RNG.normal(size=(1, *SHAPE)).astype(np.float32)
 WEIGHTS[0, 0] = 0
 
@@ -119,7 +125,7 @@ def test_fgsm_is_one_step_of_pgd():
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["from x", "random start"])
 def test_linf_pgd_reaches_the_corner_on_a_linear_loss(key):
-    x_adv = attacks.pgd(
+    x_adv = pgd(
         linear(jnp.asarray(WEIGHTS)),
         X,
         Y,
@@ -136,7 +142,7 @@ def test_linf_pgd_reaches_the_corner_on_a_linear_loss(key):
 @pytest.mark.parametrize("key", [None, KEY], ids=["from x", "random start"])
 def test_l2_pgd_reaches_the_steepest_point_on_a_linear_loss(key):
     x = 0.4 + 0.2 * X
-    x_adv = attacks.pgd(
+    x_adv = pgd(
         linear(jnp.asarray(WEIGHTS)),
         x,
         Y,
@@ -159,7 +165,7 @@ def test_linf_pgd_finds_the_top_of_a_concave_quadratic():
     def quadratic(x, y):
         return -jnp.sum(curvature * (x - top) ** 2, axis=(1, 2, 3))
 
-    x_adv = attacks.pgd(quadratic, X, Y, epsilon=0.2, num_steps=60, step_size=0.005)
+    x_adv = pgd(quadratic, X, Y, epsilon=0.2, num_steps=60, step_size=0.005)
     low, high = np.maximum(X - 0.2, 0), np.minimum(X + 0.2, 1)
     np.testing.assert_allclose(x_adv, np.clip(top, low, high), atol=0.0051)
 
@@ -168,14 +174,14 @@ def test_l2_pgd_finds_the_top_of_a_concave_quadratic():
     rng = np.random.default_rng(2)
     x = 0.4 + 0.2 * np.asarray(X)
     way = rng.normal(size=X.shape)
-    distance = np.array([0.05, 0.1, 0.2, 0.5, 0.8, 0.9]).reshape(-1, 1, 1, 1)
+    distance = np.array([0.05, 0.1, 0.2, 0.25, 0.5, 0.7, 0.8, 0.9]).reshape(-1, 1, 1, 1)
     way *= distance / l2(way).reshape(-1, 1, 1, 1)
     top = jnp.asarray(x + way, jnp.float32)
 
     def quadratic(x, y):
         return -jnp.sum((x - top) ** 2, axis=(1, 2, 3))
 
-    x_adv = attacks.pgd(
+    x_adv = pgd(
         quadratic,
         jnp.asarray(x),
         Y,
@@ -189,7 +195,7 @@ def test_l2_pgd_finds_the_top_of_a_concave_quadratic():
 
 
 def test_pgd_without_a_key_is_the_method_of_kurakin():
-    x_adv = attacks.pgd(loss_fn, X, Y, epsilon=0.1, num_steps=7, step_size=0.03)
+    x_adv = pgd(loss_fn, X, Y, epsilon=0.1, num_steps=7, step_size=0.03)
     expected = kurakin_by_hand(X, Y, 0.1, 7, 0.03)
     np.testing.assert_allclose(x_adv, expected, atol=1e-6)
     assert np.all(loss_fn(x_adv, Y) > loss_fn(X, Y))
@@ -215,7 +221,7 @@ def test_sizes_of_every_shape_mean_what_they_say(shape):
     full = epsilon, step_size
     if shape == (BATCH,):
         full = [size.reshape(BATCH, 1, 1, 1) for size in full]
-    x_adv = attacks.pgd(
+    x_adv = pgd(
         loss_fn, X, Y, epsilon=epsilon, num_steps=3, step_size=jnp.asarray(step_size)
     )
     expected = kurakin_by_hand(X, Y, full[0], 3, full[1])
@@ -225,7 +231,7 @@ def test_sizes_of_every_shape_mean_what_they_say(shape):
 def test_an_l2_size_per_channel_is_an_ellipsoid():
     epsilon = np.array([0.0, 0.1, 0.3], np.float32)
     x = 0.4 + 0.2 * X
-    x_adv = attacks.pgd(
+    x_adv = pgd(
         linear(jnp.asarray(WEIGHTS)),
         x,
         Y,
@@ -249,17 +255,15 @@ def test_a_size_that_could_be_two_things_is_refused(name):
     attacks.pgd(loss_fn, X[:3], Y[:3], num_steps=1, **sizes)
 
 
-@pytest.mark.parametrize("shape", [(5,), (2, 4, 4, 3), (4, 3, 3), (1, 6, 4, 4, 3)])
+@pytest.mark.parametrize("shape", [(5,), (2, 4, 4, 3), (4, 3, 3), (1, 8, 4, 4, 3)])
 def test_a_size_that_does_not_fit_is_refused(shape):
-    with pytest.raises(ValueError, match="fits neither 6 examples nor images of shape"):
+    with pytest.raises(ValueError, match="fits neither 8 examples nor images of shape"):
         attacks.fgsm(loss_fn, X, Y, epsilon=jnp.full(shape, 0.1))
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_an_example_has_the_same_result_alone(norm):
-    run = functools.partial(
-        attacks.pgd, loss_fn, num_steps=3, step_size=0.05, norm=norm
-    )
+    run = functools.partial(pgd, loss_fn, num_steps=3, step_size=0.05, norm=norm)
     together = run(X, Y, epsilon=EPSILON, key=KEYS)
     for i in range(2):
         alone = run(X[i : i + 1], Y[i : i + 1], epsilon=EPSILON[i], key=KEYS[i, None])
@@ -282,11 +286,12 @@ def test_a_curve_of_traced_epsilons_is_that_of_concrete_ones(norm):
             key=KEY,
         )
 
-    concrete = jnp.stack([at(float(epsilon)) for epsilon in epsilons])
-    jitted = jnp.stack([*map(jax.jit(at), epsilons)])
-    chex.assert_trees_all_close(jitted, concrete, atol=1e-6)
-    chex.assert_trees_all_close(jax.vmap(at)(epsilons), concrete, atol=1e-6)
-    chex.assert_trees_all_close(jax.lax.map(at, epsilons), concrete, atol=1e-6)
+    mapped = jax.vmap(at)(epsilons)
+    jitted = jax.jit(at)
+    concrete = jax.jit(lambda: at(0.2))()
+    chex.assert_trees_all_close(mapped[2], concrete, atol=1e-6)
+    chex.assert_trees_all_close(mapped, jnp.stack([*map(jitted, epsilons)]), atol=1e-6)
+    chex.assert_trees_all_close(mapped, jax.lax.map(at, epsilons), atol=1e-6)
 
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["from x", "random start"])
@@ -301,7 +306,7 @@ def test_epsilon_zero_changes_nothing(norm, key):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_gradient_of_zero_moves_nothing(norm):
-    x_adv = attacks.pgd(
+    x_adv = pgd(
         lambda x, y: jnp.zeros(len(x)),
         X,
         Y,
@@ -313,20 +318,17 @@ def test_a_gradient_of_zero_moves_nothing(norm):
     chex.assert_trees_all_equal(x_adv, X)
 
 
-@pytest.mark.parametrize("scale", [1e-37, 1e-20, 1e20, 1e37])
+@pytest.mark.parametrize("scale", [1e-37, 1e37])
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_scale_of_the_loss_does_not_matter(norm, scale):
-    def run(scale):
-        loss = linear(scale * jnp.asarray(WEIGHTS) / 4)
-        return attacks.pgd(
-            loss, X, Y, epsilon=0.03, num_steps=2, step_size=0.01, norm=norm
-        )
+    x = 0.4 + 0.2 * X
 
-    # Weights of less than a tenth may be lost to subnormal numbers.
-    chex.assert_trees_all_close(
-        run(scale), run(1.0), atol=0.01 if scale < 1e-36 else 1e-6
-    )
-    assert np.all(l2(run(scale) - X) > 0.015)
+    def run(scale):
+        loss = linear(scale * jnp.sign(WEIGHTS))
+        return pgd(loss, x, Y, epsilon=0.1, num_steps=2, step_size=0.01, norm=norm)
+
+    chex.assert_trees_all_close(run(scale), run(1.0), atol=1e-6)
+    assert np.all(l2(run(scale) - x) > 0.019)
 
 
 @functools.partial(jax.jit, static_argnames=("norm", "keyed"))
@@ -343,7 +345,9 @@ def jitted_pgd(x, epsilon, step_size, key, norm, keyed):
     )
 
 
-SIZES = st.one_of(st.just(0.0), st.floats(0, 1, width=32), st.floats(0, 1e-6, width=32))
+SIZES = st.one_of(
+    st.just(0.0), st.floats(0, 1, width=32), st.floats(0, 2**-20, width=32)
+)
 
 
 @pytest.mark.parametrize("keyed", [False, True])
@@ -435,9 +439,8 @@ def over_devices(attack):
 
 TRANSFORMS = {
     "jit": jax.jit,
-    "vmap": one_by_one,
-    "shard_map": over_shards,
-    "jit of shard_map": lambda attack: jax.jit(over_shards(attack)),
+    "vmap": lambda attack: jax.jit(one_by_one(attack)),
+    "shard_map": lambda attack: jax.jit(over_shards(attack)),
     "pmap": over_devices,
 }
 
@@ -467,7 +470,7 @@ def test_no_gradient_flows_through_the_result(norm):
         )
         return jnp.sum(x_adv)
 
-    gradient = jax.grad(total, (0, 1, 2))(X, 0.1, jnp.asarray(W1))
+    gradient = jax.jit(jax.grad(total, (0, 1, 2)))(X, 0.1, jnp.asarray(W1))
     chex.assert_trees_all_equal(gradient, jax.tree.map(jnp.zeros_like, gradient))
 
 
@@ -508,7 +511,7 @@ BAD = {
     "negative epsilon": ({"epsilon": -0.1}, r"epsilon=-0.1 is outside \[0, 1\]"),
     "epsilon of nan": ({"epsilon": np.nan}, r"epsilon=nan is outside \[0, 1\]"),
     "one bad epsilon": (
-        {"epsilon": [0.1] * 5 + [1.5]},
+        {"epsilon": [0.1] * 7 + [1.5]},
         r"an entry of epsilon=1.5 is outside \[0, 1\]",
     ),
     "epsilon as text": ({"epsilon": "8/255"}, "epsilon='8/255' is not a number"),
@@ -565,5 +568,5 @@ def test_annotations_say_what_is_allowed(change):
 
 
 def test_images_that_are_no_floats_are_refused_without_annotations_too():
-    with pytest.raises(ValueError, match="dtype uint8, .* Divide bytes by 255"):
+    with pytest.raises(ValueError, match=r"dtype uint8, .* Divide bytes by 255"):
         geometry.check_images.__wrapped__(X.astype(jnp.uint8), (0.0, 1.0))

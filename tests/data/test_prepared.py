@@ -36,7 +36,9 @@ def test_a_prepared_set_is_read_with_its_class_names(squares):
     np.testing.assert_array_equal(source.train.labels, colours // 10 % 2)
 
 
-def test_decoded_once_and_read_from_the_cache_after(squares, own_cache, monkeypatch):
+def test_decoded_once_and_read_from_the_cache_after(
+    squares, own_cache, monkeypatch, capsys
+):
     first = load_prepared("squares", data_dir=str(squares))
     monkeypatch.setattr(prepared, "_decode", fails)
     second = load_prepared("squares", data_dir=str(squares))
@@ -47,6 +49,7 @@ def test_decoded_once_and_read_from_the_cache_after(squares, own_cache, monkeypa
         np.testing.assert_array_equal(old, new)
         assert old.dtype == new.dtype
     assert first.class_names == second.class_names
+    assert "Decoding" not in capsys.readouterr().err  # no terminal, no bar
 
 
 def test_other_content_is_decoded_again(write_set, own_cache, tmp_path):
