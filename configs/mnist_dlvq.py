@@ -1,4 +1,4 @@
-"""Deep LVQ on MNIST, de Vries et al. (2016): the third column of their first table.
+"""Deep LVQ on MNIST, de Vries et al. (2016): prototypes and supervised neural gas.
 
 Argument: `none`, `bn` (batch normalisation) or `bn_noise` (and Gaussian input noise of
 standard deviation 0.5). The paper names neither optimiser nor batch size: Adam at 1e-3

@@ -1,3 +1,28 @@
-"""Labels and losses for robust image classifiers, in JAX."""
+"""Other labels and losses for image classifiers in JAX, attacked honestly.
+
+`losses` and `attacks` are pure functions that know no model; `objective` binds a loss
+and a decision into a classifier; `models`, `data`, `training` and `evaluation` make a
+harness of them, which the command `robustlabels` runs from config files.
+"""
 
 __version__ = "0.1.0"
+
+from robustlabels import (
+    attacks,
+    data,
+    evaluation,
+    losses,
+    models,
+    objective,
+    training,
+)
+
+__all__ = [
+    "attacks",
+    "data",
+    "evaluation",
+    "losses",
+    "models",
+    "objective",
+    "training",
+]

@@ -14,9 +14,9 @@ class Progress:
     Args:
       total: how many units there are.
       what: a word or two in front.
-      unit: what is counted.
+      unit: what is counted, in the plural.
 
-    >>> with Progress(total=2, what="training", unit="step") as progress:
+    >>> with Progress(total=2, what="training", unit="steps") as progress:
     ...     progress.advance(2, loss=0.5)
     """
 
@@ -29,7 +29,7 @@ class Progress:
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(
-                total=total, desc=what, unit=unit, dynamic_ncols=True, leave=False
+                total=total, desc=what, unit=f" {unit}", dynamic_ncols=True, leave=False
             )
 
     def advance(self, units: int = 1, **figures: float | str) -> None:
@@ -50,7 +50,7 @@ class Progress:
         rate = self._done / (now - self._start)
         left = (self._total - self._done) / rate
         line = (
-            f"{self._what}: {self._done}/{self._total} {self._unit}s, "
+            f"{self._what}: {self._done}/{self._total} {self._unit}, "
             f"{rate:.3g}/s, {left:.0f} s left"
         )
         figures_text = "".join(f", {name} {value}" for name, value in shown.items())

@@ -1,19 +1,8 @@
-"""The only place where names in a config become functions.
-
-A config is a tree of literals. A section with a `name` stands for a call of the
-function of that name, and its other fields are the arguments: whatever it leaves out
-takes the function's default, which `complete` writes down.
-
-Sections: `data`, `encoder`, `head`, `objective`, `optimizer`, `learning_rate`,
-`training` and `evaluation`; beside them the number `seed`.
-"""
+"""From a complete config to the objects it describes: the one place that knows all."""
 
 import functools
-import inspect
 import pathlib
-import types
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,7 +10,6 @@ import ml_collections
 import numpy as np
 from flax import nnx
 from jax.tree_util import Partial
-from ml_collections import config_dict
 
 from robustlabels import _validate, data, models, objective, training
 from robustlabels.data import Dataset, Split
@@ -30,214 +18,19 @@ from robustlabels.evaluation.budgets import Attack
 from robustlabels.losses import transfer
 from robustlabels.models import encoders, heads, prototype_init
 from robustlabels.objective import Family
+from robustlabels.sections import call, lookup, parameters_of
 from robustlabels.training import optimizers, schedules
 
 __all__ = [
     "attacks",
     "check",
-    "complete",
     "dataset",
     "evaluate",
     "family",
-    "fields_of",
     "fit",
-    "lookup",
     "network",
     "restore",
 ]
-
-_NAMED = {
-    "encoder": (encoders, {"image_shape", "rngs"}),
-    "head": (heads, {"in_features", "num_classes", "rngs"}),
-    "objective": (objective, {"prototype_labels"}),
-    "optimizer": (optimizers, {"learning_rate"}),
-    "learning_rate": (schedules, {"num_steps"}),
-}
-_FIT_GIVEN = {
-    "model",
-    "family",
-    "dataset",
-    "optimizer",
-    "schedule",
-    "seed",
-    "workdir",
-}
-_EVALUATION = {
-    "attacks": {},
-    "batch_size": 1000,
-    "epsilons": "",
-    "num_examples": 0,
-}
-_SECTIONS = ("seed", "data", *_NAMED, "training", "evaluation")
-
-
-def lookup(module: types.ModuleType, name: str) -> Callable[..., Any]:
-    """The function of a name, if the module lists it in `__all__`.
-
-    Args:
-      module: where to look.
-      name: what a config says.
-
-    Raises:
-      ValueError: listing the names there are.
-
-    >>> lookup(optimizers, "adan")
-    Traceback (most recent call last):
-    ValueError: 'adan' is not in robustlabels.training.optimizers; choose one of adam, \
-adamw, sgd.
-    """
-    if name not in module.__all__:
-        choices = ", ".join(sorted(module.__all__))
-        raise ValueError(
-            f"{name!r} is not in {module.__name__}; choose one of {choices}."
-        )
-    return getattr(module, name)
-
-
-def complete(config: Mapping[str, Any]) -> ml_collections.ConfigDict:
-    """A config with every default written down.
-
-    Args:
-      config: a tree of literals, as `get_config` of a config file returns it.
-
-    Raises:
-      ValueError: for a section that is missing or unknown, a name that does not exist,
-        and a field that the named function does not take or lacks.
-
-    Guarantees: completing twice changes nothing more; the argument is left as it is.
-    """
-    given = _plain(config)
-    _known("config", given, _SECTIONS)
-    missing = [name for name in _SECTIONS if name not in given and name != "seed"]
-    if missing:
-        raise ValueError(f"the config lacks the sections {', '.join(missing)}.")
-    full = {"seed": given.get("seed", 0)}
-    _validate.count(minimum=0, seed=full["seed"])
-    full["data"] = _arguments("data", data.load, given["data"], set())
-    for section, (module, from_us) in _NAMED.items():
-        full[section] = _named(section, module, given[section], from_us)
-    full["training"] = _arguments(
-        "training", training.fit, given["training"], _FIT_GIVEN
-    )
-    _known("evaluation", given["evaluation"], _EVALUATION)
-    full["evaluation"] = {**_EVALUATION, **given["evaluation"]}
-    full["evaluation"]["attacks"] = {
-        name: _named(f"evaluation.attacks.{name}", budgets, section, set())
-        for name, section in full["evaluation"]["attacks"].items()
-    }
-    return ml_collections.ConfigDict(full)
-
-
-def fields_of(path: Sequence[str], name: str) -> set[str]:
-    """The fields that a section takes, but for its name, once it has that name.
-
-    Args:
-      path: of the section in the config.
-      name: what it is to be called.
-
-    Raises:
-      ValueError: for an unknown name, or a section that has none.
-
-    >>> sorted(fields_of(["learning_rate"], "cosine"))
-    ['final', 'peak', 'warmup']
-    """
-    if tuple(path) == ("objective", "phi"):
-        module, given = transfer, {"x"}
-    elif len(path) == 3 and tuple(path[:2]) == ("evaluation", "attacks"):
-        module, given = budgets, set()
-    elif len(path) == 1 and path[0] in _NAMED:
-        module, given = _NAMED[path[0]]
-    else:
-        raise ValueError(f"the section {'.'.join(path)!r} takes no name.")
-    function = lookup(module, name)
-    extra = {"init"} if function is heads.Prototypes else set()
-    return set(inspect.signature(function).parameters) - given | extra
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(config, ml_collections.ConfigDict):
-        return config.to_dict()
-    return dict(config)
-
-
-def _known(where: str, fields: Mapping[str, Any], names: Iterable[str]) -> None:
-    unknown = [name for name in fields if name not in names]
-    if unknown:
-        raise ValueError(
-            f"{where} has no {', '.join(map(repr, unknown))}; it takes "
-            f"{', '.join(sorted(names))}."
-        )
-
-
-def _named(
-    where: str, module: types.ModuleType, fields: Mapping[str, Any], given: set[str]
-) -> dict[str, Any]:
-    """A section with a name, completed with the defaults of the named function."""
-    if "name" not in fields:
-        choices = ", ".join(sorted(module.__all__))
-        raise ValueError(f"{where} needs a name; choose one of {choices}.")
-    fields = dict(fields)
-    name = fields.pop("name")
-    function = lookup(module, name)
-    init = {}
-    if function is heads.Prototypes:
-        init = {"init": fields.pop("init", "class_means")}
-    arguments = _arguments(f"{where} {name!r}", function, fields, given)
-    return {"name": name, **arguments, **init}
-
-
-def _arguments(
-    where: str,
-    function: Callable[..., Any],
-    fields: Mapping[str, Any],
-    given: set[str],
-) -> dict[str, Any]:
-    """Fields as keyword arguments of a function, its defaults filled in."""
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
-        if name not in given
-    }
-    open_ended = [name for name, p in parameters.items() if p.kind is p.VAR_KEYWORD]
-    for name in open_ended:
-        del parameters[name]
-    if not open_ended:
-        _known(where, fields, parameters)
-    full = dict(fields)
-    for name, parameter in parameters.items():
-        if name == "phi":
-            section = full.get(name, {"name": "identity"})
-            full[name] = _named(f"{where}.{name}", transfer, section, {"x"})
-        elif name not in full:
-            if parameter.default is parameter.empty:
-                raise ValueError(f"{where} needs {name}.")
-            full[name] = _literal(parameter.default, function, name)
-        elif full[name] is None:
-            full[name] = _literal(None, function, name)
-    return full
-
-
-def _literal(default: Any, function: Callable[..., Any], name: str) -> Any:
-    """A default as a literal: types by their name, None as a hole of a type."""
-    if isinstance(default, type):
-        return np.dtype(default).name
-    if default is None:
-        target = function.__init__ if inspect.isclass(function) else function
-        hint = typing.get_type_hints(target)[name]
-        kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
-        return config_dict.placeholder(kinds[0])
-    return default
-
-
-def _call(
-    module: types.ModuleType,
-    section: ml_collections.ConfigDict,
-    *args: Any,
-    **given: Any,
-) -> Any:
-    """Calls the function that a section names, with the section's other fields."""
-    fields = {k: v for k, v in section.to_dict().items() if k not in ("name", "init")}
-    return lookup(module, section.name)(*args, **{**fields, **given})
 
 
 def dataset(config: ml_collections.ConfigDict) -> Dataset:
@@ -276,13 +69,13 @@ def network(config: ml_collections.ConfigDict, dataset: Dataset) -> models.Netwo
       ValueError: for arguments that the layers refuse.
     """
     rngs = nnx.Rngs(config.seed)
-    encoder = _call(
+    encoder = call(
         encoders,
         config.encoder,
         image_shape=dataset.train.images.shape[1:],
         rngs=rngs,
     )
-    head = _call(
+    head = call(
         heads,
         config.head,
         in_features=encoder.out_features,
@@ -296,17 +89,19 @@ def network(config: ml_collections.ConfigDict, dataset: Dataset) -> models.Netwo
 def _initialise_prototypes(
     config: ml_collections.ConfigDict, model: models.Network, dataset: Dataset
 ) -> None:
-    """Puts prototypes where the untrained encoder puts the training images."""
-    initialise = lookup(prototype_init, config.head.init)
+    """Puts prototypes, if there are, where the encoder puts the training images."""
+    head = model.head
+    if not isinstance(head, heads.Prototypes):
+        return
     embeddings = training.embeddings(
         model, dataset.train, batch_size=config.training.batch_size
     )
-    model.head.prototypes[...] = jnp.asarray(
-        initialise(
+    head.prototypes[...] = jnp.asarray(
+        lookup(prototype_init, config.head.init)(
             embeddings,
             dataset.train.labels,
             num_classes=dataset.num_classes,
-            per_class=model.head.per_class,
+            per_class=head.per_class,
             seed=config.seed,
         )
     )
@@ -323,7 +118,7 @@ def family(config: ml_collections.ConfigDict, *, num_classes: int) -> Family:
       ValueError: if the objective does not go with the head.
     """
     name, head = config.objective.name, config.head
-    wants = "prototype_labels" in inspect.signature(lookup(objective, name)).parameters
+    wants = "prototype_labels" in parameters_of(lookup(objective, name))
     if wants != (head.name == "Prototypes"):
         right = "Prototypes" if wants else "Softmax"
         raise ValueError(
@@ -331,11 +126,11 @@ def family(config: ml_collections.ConfigDict, *, num_classes: int) -> Family:
             f"config.head.name={right}."
         )
     if not wants:
-        return _call(objective, config.objective)
+        return call(objective, config.objective)
     phi = config.objective.phi.to_dict()
     transfer_function = Partial(lookup(transfer, phi.pop("name")), **phi)
     transfer_function(jnp.zeros(()))
-    return _call(
+    return call(
         objective,
         config.objective,
         prototype_labels=np.repeat(np.arange(num_classes), head.per_class),
@@ -344,12 +139,12 @@ def family(config: ml_collections.ConfigDict, *, num_classes: int) -> Family:
 
 
 def _optimizer(config: ml_collections.ConfigDict) -> Callable[..., Any]:
-    return functools.partial(_call, optimizers, config.optimizer)
+    return functools.partial(call, optimizers, config.optimizer)
 
 
 def _schedule(config: ml_collections.ConfigDict) -> Callable[..., Any]:
     def schedule(num_steps: int) -> Any:
-        return _call(schedules, config.learning_rate, num_steps=num_steps)
+        return call(schedules, config.learning_rate, num_steps=num_steps)
 
     return schedule
 
@@ -362,8 +157,7 @@ def fit(
 ) -> training.Fitted:
     """Trains what a complete config describes; see `training.fit`."""
     model = network(config, dataset)
-    if "init" in config.head:
-        _initialise_prototypes(config, model, dataset)
+    _initialise_prototypes(config, model, dataset)
     return training.fit(
         model,
         family(config, num_classes=dataset.num_classes),
@@ -398,7 +192,7 @@ def attacks(
 ) -> dict[str, tuple[Attack, dict[str, Any]]]:
     """The attacks of a complete config by name, each with its parameters."""
     return {
-        name: (_call(budgets, section), section.to_dict())
+        name: (call(budgets, section), section.to_dict())
         for name, section in config.evaluation.attacks.items()
     }
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import ml_collections
+from absl import logging
 
 from robustlabels import __version__, build, data, evaluation, training
 from robustlabels.config_file import (
@@ -16,6 +17,7 @@ from robustlabels.config_file import (
     split_flag,
 )
 from robustlabels.evaluation import Record
+from robustlabels.sections import complete
 
 __all__ = ["main"]
 
@@ -25,7 +27,7 @@ robustlabels: other labels and losses, and whether they make a classifier robust
   robustlabels train --config=FILE[:ARG] [--config.a.b=VALUE ...] [--workdir=DIR]
       Trains what a config file describes, keeps the best model on validation,
       attacks it and prints a table. Results go to DIR, a new folder.
-  robustlabels evaluate --workdir=DIR [--config=FILE[:ARG]] [--config.evaluation.b=VALUE ...]
+  robustlabels evaluate --workdir=DIR [--config=FILE] [--config.evaluation.b=VALUE ...]
       Attacks the best model of a finished run again, with other attacks or epsilons.
   robustlabels data prepare NAME [--data_dir=DIR]
       Lets TFDS download and prepare a data set, once; needs the extra `prepare`.
@@ -35,7 +37,7 @@ Examples:
   robustlabels train --config=configs/mnist_dlvq.py:bn --config.training.num_epochs=20
   robustlabels evaluate --workdir=runs/mine --config.evaluation.epsilons=0.1,8/255
 
-`robustlabels train --config=FILE --help` lists every field of that config with its value.
+`robustlabels train --config=FILE --help` lists every field of that config.
 """
 
 TRAIN_HELP = """\
@@ -59,7 +61,8 @@ Example: robustlabels train --config=configs/digits_dlvq.py --config.seed=1
 """
 
 EVALUATE_HELP = """\
-robustlabels evaluate --workdir=DIR [--config=FILE[:ARG]] [--config.evaluation.b=VALUE ...]
+robustlabels evaluate --workdir=DIR [--config=FILE[:ARG]]
+                      [--config.evaluation.b=VALUE ...]
 
 Attacks the best model of the run in DIR again, adds the records to DIR/evaluation and
 prints a table.
@@ -100,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       0, 1 for an error that was printed, or 130 after an interrupt.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    logging.set_verbosity(logging.ERROR)  # TFDS and Orbax speak to developers.
     try:
         return _dispatch(arguments)
     except (ValueError, OSError, ImportError, training.Diverged) as error:
@@ -152,6 +156,7 @@ def _train(arguments: list[str]) -> None:
     build.check(config)
     workdir = _new_folder(chosen, written)
     dataset = build.dataset(config)
+    _write_config(workdir, config)
     sizes = " / ".join(str(len(split.labels)) for split in dataset[1:4])
     print(
         f"{dataset.name}: {sizes} examples to train, validate and test on, "
@@ -180,7 +185,7 @@ def _evaluate(arguments: list[str]) -> None:
     trained = load_run_config(workdir)
     config = trained.copy_and_resolve_references()
     if written is not None:
-        config.evaluation = build.complete(load_config(written)).evaluation
+        config.evaluation = complete(load_config(written)).evaluation
     config = override(config, rest)
     _only_evaluation_differs(trained, config)
     build.check(config)
@@ -226,6 +231,12 @@ def _listed(config: ml_collections.ConfigDict, prefix: str = "--config") -> str:
         else:
             lines.append(f"  {flag}={value!r}")
     return "\n".join(lines)
+
+
+def _write_config(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+    """Everything that is needed to run it again."""
+    stored = {"config": config.to_dict(), "provenance": evaluation.provenance()}
+    (workdir / "config.json").write_text(json.dumps(stored, indent=2) + "\n")
 
 
 def _new_folder(chosen: str | None, written: str) -> pathlib.Path:

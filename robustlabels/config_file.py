@@ -7,12 +7,13 @@ import json
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from robustlabels import build
+from robustlabels.sections import complete, fields_of
 
 __all__ = ["load_config", "load_run_config", "override", "split_flag"]
 
@@ -97,10 +98,10 @@ def load_run_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
         stored = json.loads(path.read_text())["config"]
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path} is damaged: {error}.") from error
-    return build.complete(_tuples(stored))
+    return complete(_tuples(stored))
 
 
-def _tuples(value):
+def _tuples(value: Any) -> Any:
     """JSON's lists as tuples, as configs write them."""
     if isinstance(value, dict):
         return {key: _tuples(entry) for key, entry in value.items()}
@@ -124,7 +125,6 @@ def override(
     Raises:
       ValueError: for a field that does not exist, or a value of another type.
 
-    >>> from robustlabels import build
     >>> short = dict(
     ...     data=dict(name="digits"), encoder=dict(name="MLP"), training={},
     ...     head=dict(name="Softmax"), objective=dict(name="softmax"), evaluation={},
@@ -138,7 +138,7 @@ def override(
     sgd 0.5
     """
     config = _renamed(config, arguments)
-    full = build.complete(config)
+    full = complete(config)
     for argument in arguments:
         match = _OVERRIDE.match(argument)
         if match is None:
@@ -155,7 +155,7 @@ def override(
         values(argv)
     except flags.Error as error:
         raise ValueError(str(error)) from error
-    return build.complete(values.config)
+    return complete(values.config)
 
 
 def _renamed(
@@ -165,16 +165,17 @@ def _renamed(
     fields = config.to_dict()
     for argument in arguments:
         match = _OVERRIDE.match(argument)
-        path = match.group(2).split(".") if match and match.group(3) else []
+        if match is None or match.group(3) is None:
+            continue
+        path, name = match.group(2).split("."), match.group(3)[1:]
         if len(path) < 2 or path[-1] != "name" or path[0] == "data":
             continue
         section = fields
         for key in path[:-1]:
             section = section.setdefault(key, {})
-        name = match.group(3)[1:]
         if section.get("name") == name:
             continue
-        taken = build.fields_of(path[:-1], name)
+        taken = fields_of(path[:-1], name)
         kept = {key: value for key, value in section.items() if key in taken}
         section.clear()
         section.update(kept, name=name)

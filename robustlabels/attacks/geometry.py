@@ -61,8 +61,10 @@ def _unit(x):
 
 
 def _project_l2(delta, epsilon):
-    inside = jnp.where(epsilon > 0, delta / jnp.where(epsilon > 0, epsilon, 1.0), 0.0)
-    return jnp.where(epsilon > 0, delta / jnp.maximum(_length(inside), 1.0), 0.0)
+    # A smaller radius is lost beside a pixel, and a division by it could overflow.
+    free = epsilon > 1e-30
+    relative = jnp.where(free, delta / jnp.where(free, epsilon, 1.0), 0.0)
+    return jnp.where(free, delta / jnp.maximum(_length(relative), 1.0), 0.0)
 
 
 def _ascend_l2(gradient, step_size):

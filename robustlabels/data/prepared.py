@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from robustlabels._progress import Progress
 from robustlabels.data import cache
 from robustlabels.data.dataset import Source
 from robustlabels.data.npz import source_of
@@ -192,15 +192,14 @@ def _decode_split(
     records: Any = builder.as_data_source(split=split)
     images = np.empty((len(records), *image.shape), image.np_dtype)
     labels = []
-    with tqdm(
-        total=len(records), desc=f"Decoding {builder.name} {split}", disable=None
-    ) as progress:
+    what = f"decoding {builder.name} {split}"
+    with Progress(total=len(records), what=what, unit="images") as progress:
         for start in range(0, len(records), _RECORDS_PER_CALL):
             stop = min(start + _RECORDS_PER_CALL, len(records))
             chunk = records.__getitems__(list(range(start, stop)))
             images[start:stop] = [record["image"] for record in chunk]
             labels += [record["label"] for record in chunk]
-            progress.update(len(chunk))
+            progress.advance(len(chunk))
     return images, np.array(labels)
 
 

@@ -117,7 +117,7 @@ def measure(
     )
     rows = sum(2 if attack.follows_loss else 1 for attack, _ in attacks.values())
     total = rows * len(epsilons) * len(batches)
-    with Progress(total=total, what="attacking", unit="batch") as progress:
+    with Progress(total=total, what="attacking", unit="batches") as progress:
         for name, (attack, parameters) in attacks.items():
             flags, zeros, taken = {}, {}, {}
             for loss in ("own", "margin") if attack.follows_loss else ("none",):

@@ -64,7 +64,7 @@ def _warnings(rows: dict[tuple[str, str], dict[str, Record]]) -> list[str]:
         share = next(iter(row.values())).zero_gradients
         if share and loss != "worst":
             lines.append(
-                f"Beware: {100 * share:.1f} % of the input gradients of the {loss} loss "
-                f"are exactly zero, and {attack} cannot move these examples."
+                f"Beware: {100 * share:.1f} % of the gradients of the {loss} loss are "
+                f"exactly zero, and {attack} cannot move these examples."
             )
     return lines

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from robustlabels import _validate
 from robustlabels.models.layers import Block, max_pool
 
-__all__ = ["CNN", "LinearMap", "MLP"]
+__all__ = ["CNN", "MLP", "LinearMap"]
 
 ImageShape = tuple[int, int, int]
 Activations = OrderedDict[str, Array]

@@ -36,7 +36,8 @@ class Checkpoints:
         self._args = ocp.args
         self._folder = pathlib.Path(folder).absolute()
         self._manager = ocp.CheckpointManager(
-            self._folder, options=ocp.CheckpointManagerOptions(max_to_keep=2)
+            self._folder,
+            options=ocp.CheckpointManagerOptions(max_to_keep=2, create=False),
         )
 
     def save(self, step: int, last: Any, best: Any, standing: dict) -> None:
@@ -72,7 +73,7 @@ class Checkpoints:
                 f"{self._folder} holds no checkpoint: train first, with "
                 f"`robustlabels train --workdir={self._folder.parent}`."
             )
-        shapes = jax.tree.map(jax.typeof, like)
+        shapes = jax.tree.map(_shape, like)
         items = {
             _BEST: self._args.StandardRestore(shapes),
             _STANDING: self._args.JsonRestore(),
@@ -87,3 +88,7 @@ class Checkpoints:
     def __exit__(self, *error: object) -> None:
         """Waits until everything is written."""
         self._manager.close()
+
+
+def _shape(array: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)

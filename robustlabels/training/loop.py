@@ -148,7 +148,7 @@ def fit(
     best = jax.tree.map(jnp.copy, (*evaluated(state), state.params["objective"]))
     standing = Standing(0, 0, math.inf, math.inf)
     with contextlib.ExitStack() as stack:
-        progress = Progress(total=num_steps, what="training", unit="step")
+        progress = Progress(total=num_steps, what="training", unit="steps")
         stack.enter_context(progress)
         write, save = _writers(stack, workdir)
         save(state, best, standing)
