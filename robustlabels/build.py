@@ -13,7 +13,13 @@ from jax.tree_util import Partial
 
 from robustlabels import _validate, data, models, objective, training
 from robustlabels.data import Dataset, Split
-from robustlabels.evaluation import Record, budgets, measure, parse_epsilons
+from robustlabels.evaluation import (
+    Record,
+    budgets,
+    check_epsilons,
+    measure,
+    parse_epsilons,
+)
 from robustlabels.evaluation.budgets import Attack
 from robustlabels.losses import transfer
 from robustlabels.models import encoders, heads, prototype_init
@@ -44,8 +50,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     Raises:
       ValueError: naming the value, the range and the fix.
     """
-    attacks(config)
-    parse_epsilons(config.evaluation.epsilons)
+    check_epsilons(attacks(config), parse_epsilons(config.evaluation.epsilons))
     _validate.count(**{"evaluation.batch_size": config.evaluation.batch_size})
     _validate.count(
         minimum=0, **{"evaluation.num_examples": config.evaluation.num_examples}

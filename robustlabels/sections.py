@@ -106,11 +106,11 @@ def complete(
         "training", training.fit, given["training"], _FIT_GIVEN
     )
     _known("evaluation", given["evaluation"], _EVALUATION)
-    full["evaluation"] = {**_EVALUATION, **given["evaluation"]}
-    full["evaluation"]["attacks"] = {
+    attacks = {
         name: _named(f"evaluation.attacks.{name}", budgets, section, set())
-        for name, section in full["evaluation"]["attacks"].items()
+        for name, section in given["evaluation"].get("attacks", {}).items()
     }
+    full["evaluation"] = {**_EVALUATION, **given["evaluation"], "attacks": attacks}
     return ml_collections.ConfigDict(full)
 
 

@@ -1,0 +1,73 @@
+"""Every config file runs: a few steps of training and an attack, on small data."""
+
+import importlib.util
+import pathlib
+
+import pytest
+
+from robustlabels import build
+from robustlabels.sections import complete
+
+FOLDER = pathlib.Path(__file__).parents[1] / "configs"
+ARGUMENTS = {
+    "mnist_dlvq": ["none", "bn", "bn_noise"],
+    "mnist_softmax": ["none", "bn", "bn_noise"],
+    "mnist_gmlvq": ["1", "10"],
+}
+CASES = [
+    (path, argument)
+    for path in sorted(FOLDER.glob("*.py"))
+    for argument in ARGUMENTS.get(path.stem, [None])
+]
+
+
+def load(path, argument):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(*([] if argument is None else [argument]))
+
+
+def test_there_are_configs():
+    assert {path.stem for path, _ in CASES} >= {"digits_softmax", "digits_dlvq"}
+
+
+@pytest.mark.parametrize(("path", "argument"), CASES)
+def test_a_config_holds_literals_and_is_right(path, argument):
+    source = path.read_text()
+    imports = [line for line in source.splitlines() if line.startswith(("imp", "from"))]
+    assert imports == ["import ml_collections"]
+    build.check(complete(load(path, argument)))
+
+
+@pytest.mark.parametrize(("path", "argument"), CASES)
+def test_a_config_trains_and_attacks(path, argument):
+    config = load(path, argument)
+    if config.data.name == "mnist":
+        config.data = {
+            "name": "fake",
+            "num_examples": 360,
+            "num_classes": 10,
+            "image_shape": (28, 28, 1),
+        }
+    config.training.num_epochs = 1
+    config.evaluation.num_examples = 20
+    config.evaluation.epsilons = "0.1"
+    config.evaluation.attacks.pgd.num_steps = 2
+    config = complete(config)
+    dataset = build.dataset(config)
+    fitted = build.fit(config, dataset)
+    records = list(build.evaluate(config, dataset, fitted))
+    assert len(records) == 7
+    assert all(record.n == 20 for record in records)
+
+
+@pytest.mark.parametrize("name", ["mnist_dlvq", "mnist_softmax"])
+def test_an_argument_changes_what_it_names(name):
+    none, bn, noise = (
+        load(FOLDER / f"{name}.py", a) for a in ("none", "bn", "bn_noise")
+    )
+    assert (none.encoder.norm, bn.encoder.norm) == ("none", "batch")
+    assert (none.training.input_noise, noise.training.input_noise) == (0.0, 0.5)
+    with pytest.raises(ValueError, match="none of none, bn, bn_noise"):
+        load(FOLDER / f"{name}.py", "dropout")
