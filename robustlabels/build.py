@@ -156,12 +156,19 @@ def _schedule(config: ml_collections.ConfigDict) -> Callable[..., Any]:
 
 def fit(
     config: ml_collections.ConfigDict,
+    model: models.Network,
     dataset: Dataset,
     *,
     workdir: str | pathlib.Path | None = None,
 ) -> training.Fitted:
-    """Trains what a complete config describes; see `training.fit`."""
-    model = network(config, dataset)
+    """Trains a model as a complete config says; see `training.fit`.
+
+    Args:
+      config: complete.
+      model: from `network`; its prototypes are put where the data are.
+      dataset: to train on.
+      workdir: folder for metrics and checkpoints; None writes nothing.
+    """
     _initialise_prototypes(config, model, dataset)
     return training.fit(
         model,

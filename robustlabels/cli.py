@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -156,6 +157,7 @@ def _train(arguments: list[str]) -> None:
     build.check(config)
     workdir = _new_folder(chosen, written)
     dataset = build.dataset(config)
+    model = build.network(config, dataset)
     _write_config(workdir, config)
     sizes = " / ".join(str(len(split.labels)) for split in dataset[1:4])
     print(
@@ -163,7 +165,7 @@ def _train(arguments: list[str]) -> None:
         f"{dataset.num_classes} classes. Results go to {workdir}.",
         file=sys.stderr,
     )
-    fitted = build.fit(config, dataset, workdir=workdir)
+    fitted = build.fit(config, model, dataset, workdir=workdir)
     standing = fitted.standing
     print(
         f"Best of {standing.epoch} epochs on validation: epoch {standing.best_epoch}, "
@@ -233,14 +235,8 @@ def _listed(config: ml_collections.ConfigDict, prefix: str = "--config") -> str:
     return "\n".join(lines)
 
 
-def _write_config(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
-    """Everything that is needed to run it again."""
-    stored = {"config": config.to_dict(), "provenance": evaluation.provenance()}
-    (workdir / "config.json").write_text(json.dumps(stored, indent=2) + "\n")
-
-
 def _new_folder(chosen: str | None, written: str) -> pathlib.Path:
-    """A folder that holds no run yet and can be written."""
+    """A folder that holds no run and can be made; it is not made yet."""
     if chosen is None:
         path, _, argument = written.partition(":")
         name = "-".join(filter(None, [pathlib.Path(path).stem, argument]))
@@ -252,20 +248,28 @@ def _new_folder(chosen: str | None, written: str) -> pathlib.Path:
             f"--workdir={workdir} already holds a run, and nothing is overwritten: "
             "choose another folder, or `robustlabels evaluate` this one."
         )
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        probe = workdir / "config.json.tmp"
-        probe.write_text("")
-        probe.unlink()
-    except OSError as error:
+    there = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
         raise OSError(
-            f"--workdir={workdir} cannot be written ({error.strerror}): choose another "
-            "folder."
-        ) from error
+            f"--workdir={workdir} cannot be written, for {there} is "
+            f"{'read-only' if there.is_dir() else 'a file'}: choose another folder."
+        )
     return workdir
 
 
-def _measure(config, dataset, fitted, workdir: pathlib.Path) -> None:
+def _write_config(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+    """Makes the run's folder, with everything that is needed to run it again."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    stored = {"config": config.to_dict(), "provenance": evaluation.provenance()}
+    (workdir / "config.json").write_text(json.dumps(stored, indent=2) + "\n")
+
+
+def _measure(
+    config: ml_collections.ConfigDict,
+    dataset: data.Dataset,
+    fitted: training.Fitted,
+    workdir: pathlib.Path,
+) -> None:
     """Attacks a model, writes each record as it comes, and prints the table."""
     records: list[Record] = []
     for record in build.evaluate(config, dataset, fitted):

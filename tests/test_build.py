@@ -52,7 +52,7 @@ def test_training_starts_from_prototypes_of_the_data(dataset, init):
     expected = getattr(models, init)(
         embedded, dataset.train.labels, num_classes=3, per_class=2, seed=0
     )
-    fitted = build.fit(config, dataset)
+    fitted = build.fit(config, build.network(config, dataset), dataset)
     images = jnp.asarray(as_float(dataset.test.images))
     x = np.asarray(model.embed(images))
     distances = ((x[:, None] - expected[None]) ** 2).sum(-1)
@@ -114,7 +114,8 @@ def test_evaluation_takes_so_many_examples(dataset):
             "attacks": {"sign": {"name": "fgsm"}},
         },
     )
-    records = list(build.evaluate(config, dataset, build.fit(config, dataset)))
+    fitted = build.fit(config, build.network(config, dataset), dataset)
+    records = list(build.evaluate(config, dataset, fitted))
     assert {record.n for record in records} == {7}
     assert [(r.attack, r.loss) for r in records] == [
         ("none", "none"),

@@ -21,7 +21,8 @@ def get_config(objective="sng"):
     config.optimizer = dict(name="adam")
     config.learning_rate = dict(name="constant", peak=1e-2)
     config.training = dict(num_epochs=2)
-    config.evaluation = dict(epsilons="0.1, 8/255", attacks=dict(fgsm=dict(name="fgsm")))
+    attacks = dict(fgsm=dict(name="fgsm"))
+    config.evaluation = dict(epsilons="0.1, 8/255", attacks=attacks)
     return config
 """
 
@@ -40,7 +41,9 @@ def run(config, tmp_path):
     return workdir
 
 
-def test_train_leaves_a_run_and_prints_its_table(run, capsys):
+def test_train_leaves_a_run_and_prints_its_table(config, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", f"--config={config}", f"--workdir={run}"]) == 0
     table = capsys.readouterr().out
     assert "fake / MLP / Prototypes / sng: test accuracy" in table
     assert "epsilon 8/255" in table
@@ -132,6 +135,7 @@ def test_a_wrong_command_says_what_is_right(arguments, message, capsys):
         ("--config.evaluation.epsilons=8", "epsilon=8.0 is outside [0, 1]"),
         ("--config.data.name=mnistt", "mnistt"),
         ("--config.data.swap_rate=0.7", "swap_rate=0.7"),
+        ("--config.encoder.widths=(0,)", "out_features=0"),
     ],
 )
 def test_a_bad_value_ends_before_any_work(config, tmp_path, change, message, capsys):
@@ -139,7 +143,7 @@ def test_a_bad_value_ends_before_any_work(config, tmp_path, change, message, cap
     arguments = ["train", f"--config={config}", change, f"--workdir={workdir}"]
     assert main([*arguments, f"--config.data.data_dir={tmp_path / 'no'}"]) == 1
     assert message in capsys.readouterr().err
-    assert not (workdir / "config.json").exists()
+    assert not workdir.exists()
 
 
 def test_a_folder_with_a_run_is_never_overwritten(run, config, capsys):

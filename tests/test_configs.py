@@ -56,7 +56,7 @@ def test_a_config_trains_and_attacks(path, argument):
     config.evaluation.attacks.pgd.num_steps = 2
     config = complete(config)
     dataset = build.dataset(config)
-    fitted = build.fit(config, dataset)
+    fitted = build.fit(config, build.network(config, dataset), dataset)
     records = list(build.evaluate(config, dataset, fitted))
     assert len(records) == 7
     assert all(record.n == 20 for record in records)
