@@ -7,7 +7,7 @@ from robustlabels.evaluation.curves import (
     worst_case,
     zero_gradients,
 )
-from robustlabels.evaluation.measure import measure, parse_epsilons
+from robustlabels.evaluation.measure import check_epsilons, measure, parse_epsilons
 from robustlabels.evaluation.records import (
     Record,
     interval,
@@ -20,6 +20,7 @@ from robustlabels.evaluation.table import render_table
 __all__ = [
     "Record",
     "budgets",
+    "check_epsilons",
     "interval",
     "measure",
     "parse_epsilons",

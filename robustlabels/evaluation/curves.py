@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 __all__ = ["robustness_curve", "stands", "worst_case", "zero_gradients"]
@@ -83,7 +84,9 @@ def robustness_curve(
     return jax.lax.associative_scan(jnp.logical_and, flags)
 
 
-def worst_case(*flags: Bool[Array, "epsilons batch"]) -> Bool[Array, "epsilons batch"]:
+def worst_case(
+    *flags: Bool[Array | np.ndarray, "epsilons batch"],
+) -> Bool[Array, "epsilons batch"]:
     """Which examples stand against every one of several attacks.
 
     Args:

@@ -19,9 +19,14 @@ from robustlabels.evaluation.budgets import Attack
 from robustlabels.evaluation.records import Record, interval, provenance
 from robustlabels.objective import Classifier
 
-__all__ = ["measure", "parse_epsilons"]
+__all__ = ["check_epsilons", "measure", "parse_epsilons"]
 
-_LOSSES = {"own": lambda c: c.loss, "margin": lambda c: c.margin}
+# Noise follows no loss, but is given one as every attack is.
+_LOSSES = {
+    "own": lambda c: c.loss,
+    "margin": lambda c: c.margin,
+    "none": lambda c: c.loss,
+}
 
 
 def parse_epsilons(text: str) -> dict[str, float]:
@@ -40,7 +45,7 @@ def parse_epsilons(text: str) -> dict[str, float]:
     for written in filter(None, map(str.strip, text.split(","))):
         try:
             value = float(Fraction(written))
-        except (ValueError, ZeroDivisionError):
+        except (ValueError, ArithmeticError):
             raise ValueError(
                 f"epsilons={text!r}: {written!r} is no number. Write numbers or "
                 "fractions with commas between them, such as 0.1,8/255."
@@ -85,11 +90,7 @@ def measure(
       ValueError: for an epsilon above 1 where it is a change of a pixel.
     """
     _validate.count(batch_size=batch_size)
-    for name, (attack, _) in attacks.items():
-        if attack.unit_range:
-            fix = f"Pixels live in [0, 1], and {name} changes each by epsilon."
-            for value in epsilons.values():
-                _validate.in_range(0.0, 1.0, epsilon=value, fix=fix)
+    check_epsilons(attacks, epsilons)
     size = len(split.labels)
     batches = _batches(size, min(batch_size, size))
     record = functools.partial(
@@ -145,6 +146,25 @@ def measure(
                     )
 
 
+def check_epsilons(
+    attacks: Mapping[str, tuple[Attack, Mapping[str, Any]]],
+    epsilons: Mapping[str, float],
+) -> None:
+    """Raises for an epsilon that an attack cannot take.
+
+    Raises:
+      ValueError: for an epsilon above 1 where it is a change of a pixel, and for
+        attacks without any epsilon.
+    """
+    if attacks and not epsilons:
+        raise ValueError("there are attacks but no epsilons: write epsilons='0.1,0.2'.")
+    for name, (attack, _) in attacks.items():
+        fix = f"Pixels live in [0, 1], and {name} changes each by at most epsilon."
+        if attack.unit_range:
+            for value in epsilons.values():
+                _validate.in_range(0.0, 1.0, epsilon=value, fix=fix)
+
+
 def _batches(size: int, batch_size: int) -> list[np.ndarray]:
     """Indices of each batch; the last is filled up from the start."""
     steps = -(-size // batch_size)
@@ -182,7 +202,7 @@ def _curve(
     @jax.jit
     def stands(classifier, x, y, index, epsilon):
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
-        loss_fn = _LOSSES[loss](classifier) if attack.follows_loss else None
+        loss_fn = _LOSSES[loss](classifier)
         return curves.stands(
             classifier.scores, attack.function, loss_fn, x, y, epsilon=epsilon, key=keys
         )

@@ -80,19 +80,25 @@ def interval(correct: Bool[np.ndarray, " n"]) -> tuple[float, float, float]:
 @functools.cache
 def _commit() -> str | None:
     """The commit of the source, where it is a git checkout of its own."""
-    here = pathlib.Path(__file__).parent
-    try:
+    file = pathlib.Path(__file__)
+
+    def git(*arguments: str) -> str:
         answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=here,
+            ["git", *arguments],
+            cwd=file.parent,
             capture_output=True,
             text=True,
             check=True,
             timeout=10,
         )
+        return answer.stdout.strip()
+
+    try:
+        # Fails where the repository around an installed package is somebody else's.
+        git("ls-files", "--error-unmatch", file.name)
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()
 
 
 def provenance() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Records as a table of text."""
 
 from collections.abc import Iterable
+from fractions import Fraction
 
 from robustlabels.evaluation.records import Record
 
@@ -10,6 +11,8 @@ __all__ = ["render_table"]
 def render_table(records: Iterable[Record]) -> str:
     """Accuracies in percent with their 95 % intervals, an attack and loss a row.
 
+    Epsilons grow from left to right, in whatever order the records come.
+
     Args:
       records: of one classifier on one split, the clean one among them.
     """
@@ -17,7 +20,7 @@ def render_table(records: Iterable[Record]) -> str:
     clean = [record for record in records if record.attack == "none"]
     attacked = [record for record in records if record.attack != "none"]
     lines = [_headline(record) for record in clean]
-    epsilons = list(dict.fromkeys(record.epsilon for record in attacked))
+    epsilons = sorted({record.epsilon for record in attacked}, key=Fraction)
     rows: dict[tuple[str, str], dict[str, Record]] = {}
     for record in attacked:
         rows.setdefault((record.attack, record.loss), {})[record.epsilon] = record

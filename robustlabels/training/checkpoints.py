@@ -38,6 +38,11 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(max_to_keep=2, create=False),
+            item_handlers={
+                _LAST: ocp.StandardCheckpointHandler(),
+                _BEST: ocp.StandardCheckpointHandler(),
+                _STANDING: ocp.JsonCheckpointHandler(),
+            },
         )
 
     def save(self, step: int, last: Any, best: Any, standing: dict) -> None:
@@ -48,6 +53,9 @@ class Checkpoints:
           last: pytree of arrays, the state of training.
           best: pytree of arrays, the model to be evaluated.
           standing: what JSON can hold.
+
+        Raises:
+          ValueError: if the folder holds a checkpoint of that number or a larger one.
         """
         save = self._args.StandardSave
         items = {
@@ -55,7 +63,12 @@ class Checkpoints:
             _BEST: save(best),
             _STANDING: self._args.JsonSave(standing),
         }
-        self._manager.save(step, args=self._args.Composite(**items))
+        if not self._manager.save(step, args=self._args.Composite(**items)):
+            raise ValueError(
+                f"{self._folder} already holds the checkpoint of step "
+                f"{self._manager.latest_step()}, and step {step} is not a later one: "
+                "choose a new folder."
+            )
 
     def best(self, like: Any) -> tuple[Any, dict]:
         """The best model of the newest checkpoint, and where training stood.
@@ -73,6 +86,7 @@ class Checkpoints:
                 f"{self._folder} holds no checkpoint: train first, with "
                 f"`robustlabels train --workdir={self._folder.parent}`."
             )
+        self._check_same(self._manager.item_metadata(step)[_BEST].tree, like)
         shapes = jax.tree.map(_shape, like)
         items = {
             _BEST: self._args.StandardRestore(shapes),
@@ -81,6 +95,17 @@ class Checkpoints:
         restored = self._manager.restore(step, args=self._args.Composite(**items))
         return restored[_BEST], restored[_STANDING]
 
+    def _check_same(self, stored: Any, like: Any) -> None:
+        there, here = _shapes_by_name(stored), _shapes_by_name(like)
+        for name in sorted({*there, *here}):
+            if there.get(name) != here.get(name):
+                raise ValueError(
+                    f"{self._folder} is of another model: {name} is "
+                    f"{there.get(name, 'missing')} there and "
+                    f"{here.get(name, 'missing')} here. Build the model with the "
+                    "settings of the run."
+                )
+
     def __enter__(self) -> "Checkpoints":
         """Nothing happens: the folder is open since construction."""
         return self
@@ -88,6 +113,13 @@ class Checkpoints:
     def __exit__(self, *error: object) -> None:
         """Waits until everything is written."""
         self._manager.close()
+
+
+def _shapes_by_name(tree: Any) -> dict[str, tuple[int, ...]]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
 
 
 def _shape(array: jax.Array) -> jax.ShapeDtypeStruct:

@@ -35,7 +35,7 @@ def embeddings(
     @jax.jit
     def embed(state, images):
         merged = nnx.merge(graphdef, state, copy=True)
-        return merged.embed(as_float(images), train=True)
+        return merged.embed(jnp.asarray(as_float(images)), train=True)
 
     size = len(split.labels)
     batch_size = min(batch_size, size)

@@ -35,7 +35,7 @@ __all__ = ["Diverged", "Fitted", "Standing", "check_options", "fit", "restore"]
 
 
 class Diverged(RuntimeError):
-    """The training loss is no number any more."""
+    """The training or the validation loss is no number any more."""
 
 
 class Standing(NamedTuple):
@@ -81,8 +81,9 @@ def fit(
 
     The data live on the device and whole stretches of steps run in one program. Each
     epoch visits every example once, in an order of its own; the last batch is filled
-    up with examples that do not count. Best is the smallest validation error, then the
-    smallest loss under the objective of the end of training, so that epochs compare.
+    up with examples that do not count (but do enter batch statistics). Best is the
+    smallest validation error, then the smallest loss under the objective of the end of
+    training, so that epochs compare; the untrained model is epoch 0.
 
     Args:
       model: images to (outputs, activations), such as `models.Network`.
@@ -104,8 +105,8 @@ def fit(
 
     Raises:
       ValueError: for a value out of range.
-      Diverged: when a training loss is not finite, naming step and learning rate; the
-        last good checkpoint stays.
+      Diverged: when a training or validation loss is not finite, naming step and
+        learning rate; the last good checkpoint stays.
 
     Guarantees: the same arguments and machine give the same numbers.
     """
@@ -146,7 +147,8 @@ def fit(
     validate = _validator(graphdef, family, dataset.validation, eval_batch_size)
 
     best = jax.tree.map(jnp.copy, (*evaluated(state), state.params["objective"]))
-    standing = Standing(0, 0, math.inf, math.inf)
+    loss, error = map(float, validate(*best))
+    standing = Standing(0, 0, error, loss)
     with contextlib.ExitStack() as stack:
         progress = Progress(total=num_steps, what="training", unit="steps")
         stack.enter_context(progress)
@@ -170,6 +172,8 @@ def fit(
                 )
             candidate = (*evaluated(state), state.params["objective"])
             loss, error = map(float, validate(*candidate))
+            last = epoch * steps_per_epoch - 1
+            _stop_if_diverged(np.array([loss]), last, learning_rate, "validation loss")
             better = (error, loss) < standing[2:]
             standing = standing._replace(epoch=epoch)
             if better:
@@ -177,14 +181,14 @@ def fit(
                 standing = Standing(epoch, epoch, error, loss)
             elapsed = time.monotonic() - began
             write(
-                epoch * steps_per_epoch,
+                last + 1,
                 {
                     "epoch": epoch,
                     "train_loss": _mean(losses, mask),
                     "train_accuracy": _mean(accuracies, mask),
                     "validation_loss": loss,
                     "validation_error": error,
-                    "learning_rate": float(learning_rate(int(state.step) - 1)),
+                    "learning_rate": _rate(learning_rate, last),
                     "examples_per_second": len(labels) / elapsed,
                 },
             )
@@ -271,13 +275,19 @@ def _mean(per_step: list[np.ndarray], mask: Bool[np.ndarray, "steps batch"]) -> 
     return float(np.average(np.concatenate(per_step), weights=mask.sum(axis=1)))
 
 
-def _stop_if_diverged(losses: np.ndarray, first: int, schedule: optax.Schedule) -> None:
+def _rate(schedule: optax.Schedule, step: int) -> float:
+    return float(np.asarray(schedule(step)))
+
+
+def _stop_if_diverged(
+    losses: np.ndarray, first: int, schedule: optax.Schedule, what: str = "loss"
+) -> None:
     bad = np.flatnonzero(~np.isfinite(losses))
     if bad.size:
         step = first + int(bad[0])
         raise Diverged(
-            f"training diverged: the loss is {losses[bad[0]]} at step {step}, where "
-            f"the learning rate is {float(schedule(step)):.3g}. Use a smaller one or a "
+            f"training diverged: the {what} is {losses[bad[0]]} at step {step}, where "
+            f"the learning rate is {_rate(schedule, step):.3g}. Use a smaller one or a "
             "warm-up; the last good checkpoint was kept."
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
 
 __all__ = ["MetricsWriter"]
 
@@ -10,7 +11,7 @@ class MetricsWriter:
     """Writes figures by step, one line of JSON each, and to TensorBoard.
 
     Args:
-      folder: the run's folder; lines are added to what is there.
+      folder: the run's folder, made if missing; lines are added to what is there.
 
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -25,10 +26,11 @@ class MetricsWriter:
         from tensorboardX import SummaryWriter
 
         folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         self._lines = (folder / "metrics.jsonl").open("a", encoding="utf-8")
         self._events = SummaryWriter(str(folder))
 
-    def write(self, step: int, figures: dict[str, float]) -> None:
+    def write(self, step: int, figures: Mapping[str, float | int]) -> None:
         """Writes the figures of a step, so that a kill loses no line."""
         self._lines.write(json.dumps({"step": step, **figures}) + "\n")
         self._lines.flush()

@@ -83,14 +83,14 @@ def step(
     """
     _validate.in_range(0.0, 1.0, milestones=list(milestones), fix=_SHARE)
     _validate.in_range(0.0, 1.0, factor=factor, fix="0.1 is usual.")
-    return _warmed_up(
-        peak,
-        num_steps,
-        warmup,
-        lambda steps: optax.piecewise_constant_schedule(
-            peak, {round(share * steps): factor for share in milestones}
-        ),
-    )
+
+    def falling(steps: int) -> optax.Schedule:
+        factors = dict.fromkeys((round(share * steps) for share in milestones), 1.0)
+        for share in milestones:  # of a short training, two may be the same step
+            factors[round(share * steps)] *= factor
+        return optax.piecewise_constant_schedule(peak, factors)
+
+    return _warmed_up(peak, num_steps, warmup, falling)
 
 
 def _warmed_up(peak, num_steps, warmup, schedule_of) -> optax.Schedule:

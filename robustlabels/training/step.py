@@ -158,7 +158,7 @@ def make_step(
         updates, optimizer_state = optimizer.update(
             gradient, state.optimizer, state.params
         )
-        params = optax.apply_updates(state.params, updates)
+        params: Any = optax.apply_updates(state.params, updates)
         average = state.average
         if average_decay:
             average = jax.tree.map(

@@ -1,0 +1,124 @@
+"""The table, letter by letter."""
+
+import dataclasses
+
+from robustlabels.evaluation import Record, read_records, render_table, write_record
+
+CLEAN = Record(
+    classifier={
+        "data": "digits",
+        "encoder": "MLP",
+        "head": "Prototypes",
+        "objective": "glvq",
+        "seed": 0,
+        "epoch": 7,
+    },
+    split="test",
+    attack="none",
+    parameters={},
+    loss="none",
+    epsilon="0",
+    n=360,
+    value=0.9,
+    low=0.8,
+    high=0.95,
+    zero_gradients=None,
+    seconds=1.0,
+    provenance={},
+)
+
+
+def row(attack, loss, zero_gradients=0.0, **cells):
+    return [
+        dataclasses.replace(
+            CLEAN,
+            attack=attack,
+            loss=loss,
+            epsilon=epsilon,
+            value=value,
+            low=value / 2,
+            high=(1 + value) / 2,
+            zero_gradients=zero_gradients,
+        )
+        for epsilon, value in cells.items()
+    ]
+
+
+RECORDS = [
+    CLEAN,
+    *row("fgsm", "own", 0.125, **{"8/255": 0.5, "0.1": 0.25}),
+    *row("fgsm", "margin", **{"8/255": 0.75, "0.1": 0.0}),
+    *row("fgsm", "worst", 0.125, **{"8/255": 0.5, "0.1": 0.0}),
+    *row("gaussian", "none", None, **{"8/255": 1.0, "0.1": 0.875}),
+]
+HEADLINE = (
+    "digits / MLP / Prototypes / glvq: test accuracy 90.0 [80.0, 95.0] %, "
+    "error 10.00 [5.00, 20.00] % on 360 examples (95 % intervals)"
+)
+TABLE = """
+accuracy under  loss    epsilon 8/255         epsilon 0.1
+--------------------------------------------------------------------
+fgsm            own     50.0 [25.0, 75.0]     25.0 [12.5, 62.5]
+fgsm            margin  75.0 [37.5, 87.5]     0.0 [0.0, 50.0]
+fgsm            worst   50.0 [25.0, 75.0]     0.0 [0.0, 50.0]
+gaussian                100.0 [50.0, 100.0]   87.5 [43.8, 93.8]
+Beware: 12.5 % of the gradients of the own loss are exactly zero, and fgsm cannot move \
+these examples."""
+
+
+def squeezed(text):
+    return [line.split() for line in text.splitlines() if not line.startswith("---")]
+
+
+def test_all_of_a_complete_set_is_shown():
+    assert squeezed(render_table(RECORDS)) == squeezed(HEADLINE + "\n" + TABLE)
+
+
+def test_columns_stand_in_line_under_their_titles():
+    lines = render_table(RECORDS).splitlines()
+    title = next(i for i, line in enumerate(lines) if "accuracy under" in line)
+    assert set(lines[title + 1]) == {"-"}
+    assert len(lines[title + 1]) >= max(map(len, lines[title : title + 6]))
+    starts = [lines[title].index(word) for word in ("loss", "epsilon 8", "epsilon 0")]
+    for line in lines[title + 2 : title + 6]:
+        assert all(line[start - 2 : start] == "  " for start in starts)
+        assert all(line[start].isdigit() for start in starts[1:])
+    assert not any(line.endswith(" ") for line in lines)
+
+
+def test_a_cell_that_is_missing_stays_empty():
+    most = [r for r in RECORDS if (r.loss, r.epsilon) != ("margin", "8/255")]
+    lines = render_table(most).splitlines()
+    line = next(line for line in lines if "margin" in line)
+    assert line.split() == ["fgsm", "margin", "0.0", "[0.0,", "50.0]"]
+    title = next(line for line in lines if "accuracy under" in line)
+    assert line.index("0.0") == title.index("epsilon 0.1")
+
+
+def test_epsilons_grow_in_whatever_order_the_records_come(tmp_path):
+    records = row("fgsm", "own", **{"8/255": 0.5, "0.1": 0.25, "2": 0.0, "10": 0.0})
+    for record in records[::-1]:
+        write_record(tmp_path, record)
+    for some in (records, records[::-1], read_records(tmp_path)):
+        title = next(
+            x for x in render_table(some).splitlines() if "accuracy under" in x
+        )
+        assert title.split()[3::2] == ["epsilon"] * 4
+        assert title.split()[4::2] == ["8/255", "0.1", "2", "10"]
+
+
+def test_only_rows_with_zero_gradients_are_warned_of():
+    text = render_table(RECORDS)
+    assert text.count("Beware") == 1
+    assert "12.5 % of the gradients of the own loss" in text
+    none = [dataclasses.replace(r, zero_gradients=0.0) for r in RECORDS]
+    assert "Beware" not in render_table(none)
+
+
+def test_clean_records_alone_are_a_line():
+    assert render_table([CLEAN]) == HEADLINE
+    assert render_table(iter([CLEAN])) == HEADLINE
+
+
+def test_no_records_are_no_text():
+    assert render_table([]) == ""
