@@ -44,9 +44,9 @@ def fooling(
     x: Float[Array, "batch ..."],
     target: Int[Array, " batch"],
     *,
-    confidence: float = 0.99,
+    confidence: float | Float[Array, ""] = 0.99,
     num_steps: int = 100,
-    step_size: float = 0.5,
+    step_size: float | Float[Array, ""] = 0.5,
     bounds: geometry.Bounds = (0.0, 1.0),
 ) -> Fooling:
     """Descends the target's loss from x until it is decided for with confidence.
@@ -96,9 +96,9 @@ def fooling_iteration(
     scores_fn: Callable[[Array], Array],
     confidence_fn: Callable[[Array], Array],
     *,
-    confidence: float = 0.99,
+    confidence: float | Float[Array, ""] = 0.99,
     num_steps: int = 100,
-    step_size: float = 0.5,
+    step_size: float | Float[Array, ""] = 0.5,
     bounds: geometry.Bounds = (0.0, 1.0),
 ) -> Iteration:
     """`fooling` as an iteration; `init` takes images and targets.

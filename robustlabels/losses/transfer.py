@@ -26,7 +26,7 @@ def identity(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def exponential(
-    x: Float[Array, "*shape"], *, gamma: float = 1.0
+    x: Float[Array, "*shape"], *, gamma: float | Float[Array, ""] = 1.0
 ) -> Float[Array, "*shape"]:
     """φ(x) = exp(γx), the transfer function of de Vries et al. (2016).
 
@@ -46,7 +46,9 @@ def exponential(
     return jnp.exp(gamma * x)
 
 
-def sigmoid(x: Float[Array, "*shape"], *, beta: float = 1.0) -> Float[Array, "*shape"]:
+def sigmoid(
+    x: Float[Array, "*shape"], *, beta: float | Float[Array, ""] = 1.0
+) -> Float[Array, "*shape"]:
     """φ(x) = 1 / (1 + exp(-βx)), as in Sato & Yamada (1995).
 
     Args:
@@ -63,7 +65,9 @@ def sigmoid(x: Float[Array, "*shape"], *, beta: float = 1.0) -> Float[Array, "*s
     return jax.nn.sigmoid(beta * x)
 
 
-def softplus(x: Float[Array, "*shape"], *, beta: float = 1.0) -> Float[Array, "*shape"]:
+def softplus(
+    x: Float[Array, "*shape"], *, beta: float | Float[Array, ""] = 1.0
+) -> Float[Array, "*shape"]:
     """φ(x) = log(1 + exp(βx)).
 
     Args:
@@ -80,7 +84,9 @@ def softplus(x: Float[Array, "*shape"], *, beta: float = 1.0) -> Float[Array, "*
     return jax.nn.softplus(beta * x)
 
 
-def swish(x: Float[Array, "*shape"], *, beta: float = 1.0) -> Float[Array, "*shape"]:
+def swish(
+    x: Float[Array, "*shape"], *, beta: float | Float[Array, ""] = 1.0
+) -> Float[Array, "*shape"]:
     """φ(x) = x / (1 + exp(-βx)); increases on [-1, 1] for β up to about 1.28.
 
     Args:

@@ -189,7 +189,9 @@ def test_traced_images_pass_and_concrete_ones_are_checked(transform):
         geometry.check_images(jnp.atleast_2d(x), (0.0, 1.0))
         return x
 
-    def check_constant(x, constant=jnp.array([[255.0]])):
+    constant = jnp.array([[255.0]])
+
+    def check_constant(x):
         geometry.check_images(constant, (0.0, 1.0))
         return x
 
