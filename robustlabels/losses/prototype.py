@@ -79,10 +79,24 @@ def _own(
     return prototype_labels[None, :] == labels[:, None]
 
 
+@jax.custom_jvp
 def _relative(near: Array, far: Array) -> Array:
-    """(near - far) / (near + far), and 0 where both are 0."""
+    """(near - far) / (near + far), and 0 with derivative 0 where both are 0.
+
+    The derivative is written out: autodiff's needs more memory, and divides by the
+    square of the sum, which underflows first.
+    """
     total = near + far
     return (near - far) / jnp.where(total > 0, total, 1.0)
+
+
+@_relative.defjvp
+def _relative_jvp(primals, tangents):
+    (near, far), (dnear, dfar) = primals, tangents
+    total = near + far
+    inverse = 1.0 / jnp.where(total > 0, total, 1.0)
+    change = far * inverse * dnear - near * inverse * dfar
+    return _relative(near, far), 2.0 * inverse * change
 
 
 def relative_distance(

@@ -32,10 +32,11 @@ def smallest(
 @smallest.defjvp
 def _smallest_jvp(primals, tangents):
     values, candidates = primals
-    values = jax.lax.optimization_barrier(values)
-    least = smallest(values, candidates)
-    last = values.shape[-1] - 1
-    column = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
-    hit = candidates & (values == least[..., None])
-    index = jnp.min(column, axis=-1, where=hit, initial=last)
-    return least, jnp.take_along_axis(tangents[0], index[..., None], axis=-1)[..., 0]
+    values = jax.lax.optimization_barrier(jnp.where(candidates, values, jnp.inf))
+    least = jnp.min(values, axis=-1)
+    # Floats, exact up to 2**24, because XLA:CPU is slow at minima of integers.
+    column = jax.lax.broadcasted_iota(jnp.float32, values.shape, values.ndim - 1)
+    hit = values == least[..., None]
+    index = jnp.min(column, axis=-1, where=hit, initial=values.shape[-1] - 1)
+    index = index.astype(jnp.int32)[..., None]
+    return least, jnp.take_along_axis(tangents[0], index, axis=-1)[..., 0]
