@@ -125,6 +125,8 @@ def _dispatch(arguments: list[str]) -> int:
             _train(rest)
         case ["evaluate", *rest]:
             _evaluate(rest)
+        case ["data"] | ["data", "--help" | "-h"]:
+            print(PREPARE_HELP)
         case ["data", "prepare", *rest]:
             _prepare(rest)
         case _:
