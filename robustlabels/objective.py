@@ -70,7 +70,8 @@ class Family(NamedTuple):
 
     Attributes:
       init: (key) -> params that are learned beside the model's; {} if there are none.
-      at: (params, progress) -> Objective; progress in [0, 1] may be traced.
+      at: (params, progress) -> Objective; progress, the share of the training that is
+        done, in [0, 1], may be traced.
       penalty: (params) -> scalar that is added to the mean loss.
     """
 
@@ -187,6 +188,8 @@ def sng(
 
 def _at_tau(objective, tau_start, tau_end, params, progress):
     del params
+    fix = "It is the share of the training that is done, not a number of steps."
+    _validate.in_range(0.0, 1.0, progress=progress, fix=fix)
     tau = tau_start + progress * (tau_end - tau_start)
     # A Partial of a Partial would hide what the inner one holds from jit and vmap.
     loss = Partial(objective.loss.func, **objective.loss.keywords, tau=tau)

@@ -350,3 +350,9 @@ def test_all_lists_constructors_of_families_only():
         make = getattr(objective, name)
         family = make() if name == "softmax" else make(own)
         assert isinstance(family, objective.Family)
+
+
+def test_a_number_of_steps_is_no_progress():
+    family = objective.sng([0, 1, 2])
+    with pytest.raises(ValueError, match=r"progress=100 is outside \[0, 1\]"):
+        family.at({}, 100)
