@@ -8,6 +8,8 @@ import ml_collections
 
 
 def get_config(per_class="1"):
+    if not per_class.isdecimal() or int(per_class) < 1:
+        raise ValueError(f"{per_class!r} is no number of prototypes: write 1 or 10.")
     config = ml_collections.ConfigDict()
     config.seed = 0
     config.data = dict(name="mnist")

@@ -71,3 +71,9 @@ def test_an_argument_changes_what_it_names(name):
     assert (none.training.input_noise, noise.training.input_noise) == (0.0, 0.5)
     with pytest.raises(ValueError, match="none of none, bn, bn_noise"):
         load(FOLDER / f"{name}.py", "dropout")
+
+
+@pytest.mark.parametrize("argument", ["0", "many"])
+def test_a_number_of_prototypes_is_one(argument):
+    with pytest.raises(ValueError, match=f"'{argument}' is no number of prototypes"):
+        load(FOLDER / "mnist_gmlvq.py", argument)

@@ -1,5 +1,6 @@
 """Data sets: images, class ids and their names, splits and label noise by seed."""
 
+from robustlabels.data.batches import filled_batches
 from robustlabels.data.dataset import Dataset, Split, as_float
 from robustlabels.data.loading import load
 from robustlabels.data.prepared import prepare
@@ -10,6 +11,7 @@ __all__ = [
     "Split",
     "as_float",
     "class_partners",
+    "filled_batches",
     "load",
     "order",
     "prepare",

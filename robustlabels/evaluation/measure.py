@@ -2,18 +2,18 @@
 
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from robustlabels import _validate
 from robustlabels._progress import Progress
-from robustlabels.data import Split, as_float
+from robustlabels.data import Split, as_float, filled_batches
 from robustlabels.evaluation import curves
 from robustlabels.evaluation.budgets import Attack
 from robustlabels.evaluation.records import Record, interval, provenance
@@ -87,12 +87,12 @@ def measure(
       seed: of random attacks; example i draws from a key of its own.
 
     Raises:
-      ValueError: for an epsilon above 1 where it is a change of a pixel.
+      ValueError: for an empty split, or an epsilon that an attack cannot take; when
+        the first record is asked for.
     """
-    _validate.count(batch_size=batch_size)
     check_epsilons(attacks, epsilons)
     size = len(split.labels)
-    batches = _batches(size, min(batch_size, size))
+    batches, _ = filled_batches(np.arange(size), batch_size)
     record = functools.partial(
         Record,
         classifier=dict(identity),
@@ -165,14 +165,8 @@ def check_epsilons(
                 _validate.in_range(0.0, 1.0, epsilon=value, fix=fix)
 
 
-def _batches(size: int, batch_size: int) -> list[np.ndarray]:
-    """Indices of each batch; the last is filled up from the start."""
-    steps = -(-size // batch_size)
-    return list(np.resize(np.arange(size), (steps, batch_size)))
-
-
 def _over(
-    batches: Sequence[np.ndarray], split: Split, function: Any, *before: Any
+    batches: Int[np.ndarray, "steps batch"], split: Split, function: Any, *before: Any
 ) -> Bool[np.ndarray, " n"]:
     """Flags of a function of (*before, x, y) over a split, without the filling."""
     flags = []
@@ -189,7 +183,7 @@ def _correct(classifier, x, y):
 def _curve(
     classifier: Classifier,
     split: Split,
-    batches: Sequence[np.ndarray],
+    batches: Int[np.ndarray, "steps batch"],
     attack: Attack,
     loss: str,
     epsilons: Mapping[str, float],
@@ -221,7 +215,10 @@ def _curve(
 
 
 def _zeros(
-    classifier: Classifier, split: Split, batches: Sequence[np.ndarray], loss: str
+    classifier: Classifier,
+    split: Split,
+    batches: Int[np.ndarray, "steps batch"],
+    loss: str,
 ) -> float | None:
     if loss == "none":
         return None

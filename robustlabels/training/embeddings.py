@@ -6,8 +6,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float32
 
-from robustlabels import _validate
-from robustlabels.data import Split, as_float
+from robustlabels.data import Split, as_float, filled_batches
 from robustlabels.models import Network
 
 __all__ = ["embeddings"]
@@ -27,9 +26,8 @@ def embeddings(
       batch_size: examples a call.
 
     Raises:
-      ValueError: for a batch size below 1.
+      ValueError: for a batch size below 1, or an empty split.
     """
-    _validate.count(batch_size=batch_size)
     graphdef, state = nnx.split(model)
 
     @jax.jit
@@ -38,7 +36,6 @@ def embeddings(
         return merged.embed(jnp.asarray(as_float(images)), train=True)
 
     size = len(split.labels)
-    batch_size = min(batch_size, size)
-    index = np.resize(np.arange(size), (-(-size // batch_size), batch_size))
+    index, _ = filled_batches(np.arange(size), batch_size)
     parts = [np.asarray(embed(state, jnp.asarray(split.images[i]))) for i in index]
     return np.concatenate(parts)[:size]

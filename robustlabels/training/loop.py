@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int
 
 from robustlabels import _validate
 from robustlabels._progress import Progress
-from robustlabels.data import Dataset, Split, as_float
+from robustlabels.data import Dataset, Split, as_float, filled_batches
 from robustlabels.objective import Classifier, Family, bind
 from robustlabels.training.checkpoints import Checkpoints
 from robustlabels.training.metrics import MetricsWriter
@@ -262,12 +262,9 @@ def check_options(
 def _batches(
     size: int, batch_size: int, seed: tuple[int, int]
 ) -> tuple[Int[np.ndarray, "steps batch"], Bool[np.ndarray, "steps batch"]]:
-    """An epoch's order in batches; the last is filled up from the order's start."""
+    """An epoch's order in batches, and which entries count."""
     order = np.random.default_rng(seed).permutation(size).astype(np.int32)
-    steps = math.ceil(size / batch_size)
-    filled = np.resize(order, steps * batch_size)
-    counts = np.arange(steps * batch_size) < size
-    return filled.reshape(steps, -1), counts.reshape(steps, -1)
+    return filled_batches(order, batch_size)
 
 
 def _mean(per_step: list[np.ndarray], mask: Bool[np.ndarray, "steps batch"]) -> float:
@@ -288,7 +285,7 @@ def _stop_if_diverged(
         raise Diverged(
             f"training diverged: the {what} is {losses[bad[0]]} at step {step}, where "
             f"the learning rate is {_rate(schedule, step):.3g}. Use a smaller one or a "
-            "warm-up; the last good checkpoint was kept."
+            "warm-up; checkpoints of a good model were kept."
         )
 
 
@@ -296,11 +293,7 @@ def _validator(
     graphdef: nnx.GraphDef, family: Family, split: Split, batch_size: int
 ) -> Callable[[Any, Any, Any], tuple[jax.Array, jax.Array]]:
     """(params, statistics, learned) -> mean loss and error on a split, in one call."""
-    size = len(split.labels)
-    batch_size = min(batch_size, size)
-    steps = math.ceil(size / batch_size)
-    index = np.resize(np.arange(size), (steps, batch_size))
-    mask = jnp.asarray(np.arange(steps * batch_size).reshape(index.shape) < size)
+    index, mask = filled_batches(np.arange(len(split.labels)), batch_size)
     images, labels = jax.device_put((split.images[index], split.labels[index]))
 
     @jax.jit
@@ -315,7 +308,7 @@ def _validator(
             return objective.loss(outputs, labels), wrong
 
         loss, wrong = jax.lax.map(figures, (images, labels))
-        flat = mask.reshape(-1)
+        flat = jnp.asarray(mask.reshape(-1))
         return masked_mean(loss.reshape(-1), flat), masked_mean(wrong.reshape(-1), flat)
 
     return validate
