@@ -50,7 +50,9 @@ def _length(x):
     """L2 norm of each example, with axes kept; its derivative is never needed."""
     largest = jnp.max(jnp.abs(x), axis=range(1, x.ndim), keepdims=True)
     scale = jnp.where(largest > 0, largest, 1.0)
-    squares = jnp.sum((x / scale) ** 2, axis=range(1, x.ndim), keepdims=True)
+    # Without the barrier XLA may take the scale out of the sum again, and underflow.
+    relative = jax.lax.optimization_barrier(x / scale)
+    squares = jnp.sum(relative**2, axis=range(1, x.ndim), keepdims=True)
     return scale * jnp.sqrt(squares)
 
 

@@ -220,3 +220,12 @@ def test_an_epsilon_may_be_as_wide_as_the_bounds():
     geometry.check_epsilon(30.0, (0.0, 1.0), "l2")
     with pytest.raises(ValueError, match=r"^epsilon=2\.1 is outside \[0, 2\]"):
         geometry.check_epsilon(2.1, (-1.0, 1.0), "linf")
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-20, 1e-37])
+def test_a_constant_gradient_in_a_program_keeps_its_direction(scale):
+    """XLA may reorder arithmetic on constants until squares underflow."""
+    signs = np.sign(np.random.default_rng(0).normal(size=(2, 3, 4, 1)))
+    gradient = jnp.asarray(scale * signs, jnp.float32)
+    step = jax.jit(lambda: geometry.NORMS["l2"].ascent(gradient, 0.01))()
+    np.testing.assert_allclose(step, 0.01 * signs / np.sqrt(12), rtol=1e-5)
