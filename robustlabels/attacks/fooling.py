@@ -103,8 +103,12 @@ def fooling_iteration(
 ) -> Iteration:
     """`fooling` as an iteration; `init` takes images and targets.
 
-    >>> fooling_iteration(jnp.minimum, jnp.negative, jnp.abs).num_steps
-    100
+    >>> from robustlabels import objective
+    >>> model = objective.bind(objective.softmax().at({}, 1.0), lambda x: 20 * x)
+    >>> iteration = fooling_iteration(*model)
+    >>> state = iteration.init(jnp.array([[0.9, 0.1]]), jnp.array([1]))
+    >>> print(iteration.result(iteration.step(state)).steps)
+    [1]
     """
     _validate.in_range(0.0, 1.0, confidence=confidence, fix="A share, such as 0.99.")
     _validate.count(num_steps=num_steps)
