@@ -36,6 +36,11 @@ class Record:
       high: upper end of its 95 % interval.
       zero_gradients: share of examples whose input gradient is exactly zero; None where
         no gradient is followed.
+      fallen: of the images by which examples fell that stood without the attack: their
+        number `n`, the medians of their `confidence` and of their distances from the
+        clean images, `l0` (pixels that changed), `l1`, `l2` and `linf`, and how many
+        are still wrong when pixels are rounded to 8 bits, `survive_8_bits`. None for
+        the clean accuracy and for "worst"; medians are None where none fell.
       seconds: what the attack took, compilation included.
       provenance: versions, commit, device and time.
     """
@@ -51,6 +56,7 @@ class Record:
     low: float
     high: float
     zero_gradients: float | None
+    fallen: dict[str, float | int | None] | None
     seconds: float
     provenance: dict[str, Any]
 
@@ -58,6 +64,33 @@ class Record:
     def error(self) -> tuple[float, float, float]:
         """Share that is decided wrongly, and both ends of its 95 % interval."""
         return 1 - self.value, 1 - self.high, 1 - self.low
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What else was found about one classifier: calibration, confidence, signs.
+
+    Attributes:
+      kind: "clean", "noise", "adversarial", "fooling" or "hidden_gradient".
+      classifier: as in `Record`.
+      split: the split of the data set, such as "test".
+      parameters: of the measurement.
+      n: number of examples or images.
+      values: numbers, lists and text, as JSON can hold them.
+      images: file beside the record, an npz of examples; None if there are none.
+      seconds: what it took, compilation included.
+      provenance: as in `Record`.
+    """
+
+    kind: str
+    classifier: dict[str, Any]
+    split: str
+    parameters: dict[str, Any]
+    n: int
+    values: dict[str, Any]
+    images: str | None
+    seconds: float
+    provenance: dict[str, Any]
 
 
 def interval(correct: Bool[np.ndarray, " n"]) -> tuple[float, float, float]:
