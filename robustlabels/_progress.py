@@ -15,21 +15,27 @@ class Progress:
       total: how many units there are.
       what: a word or two in front.
       unit: what is counted, in the plural.
+      done: how many of them an earlier process did; they do not enter the rate.
 
     >>> with Progress(total=2, what="training", unit="steps") as progress:
     ...     progress.advance(2, loss=0.5)
     """
 
-    def __init__(self, *, total: int, what: str, unit: str):
+    def __init__(self, *, total: int, what: str, unit: str, done: int = 0):
         self._what = what
         self._unit = unit
         self._total = total
-        self._done = 0
+        self._before = self._done = done
         self._start = self._last = time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(
-                total=total, desc=what, unit=f" {unit}", dynamic_ncols=True, leave=False
+                total=total,
+                initial=done,
+                desc=what,
+                unit=f" {unit}",
+                dynamic_ncols=True,
+                leave=False,
             )
 
     def advance(self, units: int = 1, **figures: float | str) -> None:
@@ -47,7 +53,7 @@ class Progress:
         if now - self._last < _SECONDS_BETWEEN_LINES:
             return
         self._last = now
-        rate = self._done / (now - self._start)
+        rate = (self._done - self._before) / (now - self._start)
         left = (self._total - self._done) / rate
         line = (
             f"{self._what}: {self._done}/{self._total} {self._unit}, "

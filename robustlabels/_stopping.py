@@ -1,5 +1,6 @@
 """Being asked to stop: a signal is noted, and long work ends where nothing is lost."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -43,6 +44,8 @@ class Signals:
         del frame
         self.received = signal.Signals(number)
         self._restore()
+        # Not print: the signal may have come in the middle of one.
+        os.write(2, b"\nStopping where nothing is lost; once more stops at once.\n")
 
     def _restore(self):
         for number, handler in self._before.items():

@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from flax import nnx
 from jax.tree_util import Partial
 
 from robustlabels import _validate, data, models, objective, training
+from robustlabels._stopping import Stop, never
 from robustlabels.data import Dataset, Split
 from robustlabels.evaluation import (
     Record,
@@ -34,7 +35,7 @@ __all__ = [
     "evaluate",
     "family",
     "fit",
-    "network",
+    "networks",
     "restore",
 ]
 
@@ -63,8 +64,10 @@ def check(config: ml_collections.ConfigDict) -> None:
     family(config, num_classes=2)
 
 
-def network(config: ml_collections.ConfigDict, dataset: Dataset) -> models.Network:
-    """The untrained model of a complete config.
+def networks(
+    config: ml_collections.ConfigDict, dataset: Dataset
+) -> list[models.Network]:
+    """The untrained replicas of a complete config; the first has its seed.
 
     Args:
       config: complete.
@@ -73,7 +76,17 @@ def network(config: ml_collections.ConfigDict, dataset: Dataset) -> models.Netwo
     Raises:
       ValueError: for arguments that the layers refuse.
     """
-    rngs = nnx.Rngs(config.seed)
+    return [_network(config, dataset, seed) for seed in _seeds(config)]
+
+
+def _seeds(config: ml_collections.ConfigDict) -> range:
+    return range(config.seed, config.seed + config.num_seeds)
+
+
+def _network(
+    config: ml_collections.ConfigDict, dataset: Dataset, seed: int
+) -> models.Network:
+    rngs = nnx.Rngs(seed)
     encoder = call(
         encoders,
         config.encoder,
@@ -92,7 +105,10 @@ def network(config: ml_collections.ConfigDict, dataset: Dataset) -> models.Netwo
 
 
 def _initialise_prototypes(
-    config: ml_collections.ConfigDict, model: models.Network, dataset: Dataset
+    config: ml_collections.ConfigDict,
+    model: models.Network,
+    dataset: Dataset,
+    seed: int,
 ) -> None:
     """Puts prototypes, if there are, where the encoder puts the training images."""
     head = model.head
@@ -107,7 +123,7 @@ def _initialise_prototypes(
             dataset.train.labels,
             num_classes=dataset.num_classes,
             per_class=head.per_class,
-            seed=config.seed,
+            seed=seed,
         )
     )
 
@@ -156,28 +172,32 @@ def _schedule(config: ml_collections.ConfigDict) -> Callable[..., Any]:
 
 def fit(
     config: ml_collections.ConfigDict,
-    model: models.Network,
+    models: Sequence[models.Network],
     dataset: Dataset,
     *,
     workdir: str | pathlib.Path | None = None,
+    stop: Stop = never,
 ) -> training.Fitted:
-    """Trains a model as a complete config says; see `training.fit`.
+    """Trains replicas as a complete config says; see `training.fit`.
 
     Args:
       config: complete.
-      model: from `network`; its prototypes are put where the data are.
+      models: from `networks`; their prototypes are put where the data are.
       dataset: to train on.
       workdir: folder for metrics and checkpoints; None writes nothing.
+      stop: asked now and then whether to end early.
     """
-    _initialise_prototypes(config, model, dataset)
+    for model, seed in zip(models, _seeds(config), strict=True):
+        _initialise_prototypes(config, model, dataset, seed)
     return training.fit(
-        model,
+        models,
         family(config, num_classes=dataset.num_classes),
         dataset,
         optimizer=_optimizer(config),
         schedule=_schedule(config),
         seed=config.seed,
         workdir=workdir,
+        stop=stop,
         **config.training.to_dict(),
     )
 
@@ -185,7 +205,7 @@ def fit(
 def restore(
     config: ml_collections.ConfigDict, dataset: Dataset, workdir: str | pathlib.Path
 ) -> training.Fitted:
-    """The best model of a run, from its newest checkpoint.
+    """The best models of a run, from its newest checkpoint.
 
     Args:
       config: complete, of the run.
@@ -196,7 +216,7 @@ def restore(
       FileNotFoundError: if the run has no checkpoint.
     """
     made = family(config, num_classes=dataset.num_classes)
-    return training.restore(network(config, dataset), made, workdir)
+    return training.restore(networks(config, dataset), made, workdir)
 
 
 def attacks(

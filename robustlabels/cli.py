@@ -1,23 +1,23 @@
-"""The command line: train, evaluate, and prepare data."""
+"""The command line: train, evaluate, sweep, report, and prepare data."""
 
 import datetime
-import json
-import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 
 import ml_collections
 from absl import logging
 
-from robustlabels import __version__, build, data, evaluation, training
+from robustlabels import __version__, data, evaluation, report, run, sweep, training
+from robustlabels._stopping import Signals, Stopped
 from robustlabels.config_file import (
     load_config,
     load_run_config,
     override,
     split_flag,
+    split_flags,
 )
-from robustlabels.evaluation import Record
 from robustlabels.sections import complete
 
 __all__ = ["main"]
@@ -27,9 +27,14 @@ robustlabels: other labels and losses, and whether they make a classifier robust
 
   robustlabels train --config=FILE[:ARG] [--config.a.b=VALUE ...] [--workdir=DIR]
       Trains what a config file describes, keeps the best model on validation,
-      attacks it and prints a table. Results go to DIR, a new folder.
+      attacks it, prints a table and writes a report. Results go to DIR; the same
+      command goes on with what was interrupted there.
   robustlabels evaluate --workdir=DIR [--config=FILE] [--config.evaluation.b=VALUE ...]
       Attacks the best model of a finished run again, with other attacks or epsilons.
+  robustlabels sweep --config=FILE[:ARG] --vary=KEY=V1,V2 [--vary=...] --workdir=DIR
+      Trains and attacks every combination of the values, each a run of its own.
+  robustlabels report DIR ... [--output=FILE]
+      Renders runs and sweeps side by side into one HTML page.
   robustlabels data prepare NAME [--data_dir=DIR]
       Lets TFDS download and prepare a data set, once; needs the extra `prepare`.
 
@@ -37,6 +42,9 @@ Examples:
   robustlabels train --config=configs/digits_dlvq.py
   robustlabels train --config=configs/mnist_dlvq.py:bn --config.training.num_epochs=20
   robustlabels evaluate --workdir=runs/mine --config.evaluation.epsilons=0.1,8/255
+  robustlabels sweep --config=configs/digits_dlvq.py --vary=training.input_noise=0,0.2 \\
+      --vary=objective.tau_end=1,30 --workdir=runs/noise
+  robustlabels report runs/mine runs/noise --output=report.html
 
 `robustlabels train --config=FILE --help` lists every field of that config.
 """
@@ -46,14 +54,20 @@ robustlabels train --config=FILE[:ARG] [--config.a.b=VALUE ...] [--workdir=DIR]
 
 Trains what FILE describes, attacks the best model and prints a table. DIR, by default
 a new folder below runs/, gets config.json, metrics.jsonl, TensorBoard events,
-checkpoints/ and one JSON record a cell in evaluation/. A folder that holds a run is
-never overwritten.
+checkpoints/, records in evaluation/, and report.html. The same command on the same
+folder goes on where it was interrupted, and ends with the same numbers; a folder of
+another config is refused, never overwritten.
 
   --config          a Python file that defines get_config, such as
                     configs/mnist_dlvq.py; ARG is handed to it
   --config.a.b      another value for a field, such as --config.training.num_epochs=20,
                     --config.encoder.widths="(300, 100)" or --config.optimizer.name=sgd
+  --config.num_seeds=3
+                    trains three replicas in one program, with the seeds config.seed,
+                    config.seed + 1, ...; tables show mean ± standard deviation
   --workdir         folder for the results
+
+Every batch is split over all devices that JAX sees. Ctrl-C or SIGTERM saves and ends.
 
 Data sets: digits, fake, idx:FOLDER, npz:FILE, or the name of a set prepared by TFDS in
 --config.data.data_dir, $TFDS_DATA_DIR or ~/tensorflow_datasets.
@@ -65,8 +79,8 @@ EVALUATE_HELP = """\
 robustlabels evaluate --workdir=DIR [--config=FILE[:ARG]]
                       [--config.evaluation.b=VALUE ...]
 
-Attacks the best model of the run in DIR again, adds the records to DIR/evaluation and
-prints a table.
+Attacks the best model of the run in DIR again, adds the records to DIR/evaluation,
+prints a table and renews the report. What was measured already is not measured again.
 
   --workdir         folder of a run
   --config          a config file whose evaluation section replaces that of the run
@@ -78,6 +92,39 @@ the fields of one of these. Epsilons are numbers or fractions, with commas.
 Example: robustlabels evaluate --workdir=runs/mine \\
              --config.evaluation.attacks.pgd.num_steps=100 \\
              --config.evaluation.epsilons=0.05,8/255
+"""
+
+SWEEP_HELP = """\
+robustlabels sweep --config=FILE[:ARG] [--config.a.b=VALUE ...]
+                   --vary=KEY=V1,V2,... [--vary=...] --workdir=DIR
+
+Trains and attacks every combination of the values, one after another in one process.
+Each cell is an ordinary run in a folder of DIR, named by its values; DIR gets a report
+of the grid. The same command goes on where it was interrupted; with more values, it
+adds their cells. A cell that diverges, or whose data do not allow its values, is marked
+and the rest goes on.
+
+  --config, --config.a.b
+                    the base, as for train
+  --vary            a field and its values, such as --vary=training.batch_size=50,100;
+                    commas within brackets belong to a value:
+                    --vary=encoder.widths=(64,),(256,64)
+  --workdir         folder for all runs
+
+Example: robustlabels sweep --config=configs/digits_dlvq.py \\
+             --vary=objective.tau_end=1,30 --vary=training.input_noise=0.0,0.2 \\
+             --workdir=runs/noise
+"""
+
+REPORT_HELP = """\
+robustlabels report DIR [DIR ...] [--output=FILE]
+
+Renders any number of runs, and folders of runs such as a sweep's, side by side into
+one self-contained HTML page: tables, curves, confidence, examples, warnings.
+
+  --output          the page; by default report.html in DIR, or here for several DIRs
+
+Example: robustlabels report runs/mine runs/other --output=compared.html
 """
 
 PREPARE_HELP = """\
@@ -101,30 +148,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: of the command line, without the program; by default the process's.
 
     Returns:
-      0, 1 for an error that was printed, or 130 after an interrupt.
+      0, 1 for an error that was printed, or 128 and the number of the signal that ended
+      it.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    logging.set_verbosity(logging.ERROR)  # TFDS and Orbax speak to developers.
-    try:
-        return _dispatch(arguments)
-    except (ValueError, OSError, ImportError, training.Diverged) as error:
-        print(f"robustlabels: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("robustlabels: interrupted", file=sys.stderr)
-        return 130
+    logging.set_verbosity(logging.FATAL)  # TFDS and Orbax speak to developers.
+    with Signals() as stop:
+        try:
+            return _dispatch(arguments, stop)
+        except (ValueError, OSError, ImportError, training.Diverged) as error:
+            print(f"robustlabels: error: {error}", file=sys.stderr)
+            return 1
+        except Stopped as stopped:
+            print(f"robustlabels: {stopped}", file=sys.stderr)
+            return 130 if stop.received is None else 128 + stop.received
+        except KeyboardInterrupt:
+            print("robustlabels: interrupted", file=sys.stderr)
+            return 130
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _dispatch(arguments: list[str], stop: Signals) -> int:
     match arguments:
         case [] | ["--help" | "-h" | "help", *_]:
             print(USAGE)
         case ["--version", *_]:
             print(f"robustlabels {__version__}")
         case ["train", *rest]:
-            _train(rest)
+            _train(rest, stop)
         case ["evaluate", *rest]:
-            _evaluate(rest)
+            _evaluate(rest, stop)
+        case ["sweep", *rest]:
+            return _sweep(rest, stop)
+        case ["report", *rest]:
+            _report(rest)
         case ["data"] | ["data", "--help" | "-h"]:
             print(PREPARE_HELP)
         case ["data", "prepare", *rest]:
@@ -132,7 +188,7 @@ def _dispatch(arguments: list[str]) -> int:
         case _:
             raise ValueError(
                 f"{' '.join(arguments[:2])!r} is no command; there are train, "
-                "evaluate and data prepare. See robustlabels --help."
+                "evaluate, sweep, report and data prepare. See robustlabels --help."
             )
     return 0
 
@@ -141,7 +197,7 @@ def _wants_help(arguments: list[str]) -> bool:
     return "--help" in arguments or "-h" in arguments
 
 
-def _train(arguments: list[str]) -> None:
+def _train(arguments: list[str], stop: Signals) -> None:
     wants_help = _wants_help(arguments)
     rest = [a for a in arguments if a not in ("--help", "-h")]
     written, rest = split_flag(rest, "config")
@@ -156,28 +212,16 @@ def _train(arguments: list[str]) -> None:
         print(TRAIN_HELP)
         print(f"Fields of {written}:\n\n{_listed(config)}")
         return
-    build.check(config)
-    workdir = _new_folder(chosen, written)
-    dataset = build.dataset(config)
-    model = build.network(config, dataset)
-    _write_config(workdir, config)
-    sizes = " / ".join(str(len(split.labels)) for split in dataset[1:4])
-    print(
-        f"{dataset.name}: {sizes} examples to train, validate and test on, "
-        f"{dataset.num_classes} classes. Results go to {workdir}.",
-        file=sys.stderr,
-    )
-    fitted = build.fit(config, model, dataset, workdir=workdir)
-    standing = fitted.standing
-    print(
-        f"Best of {standing.epoch} epochs on validation: epoch {standing.best_epoch}, "
-        f"error {100 * standing.validation_error:.2f} %.",
-        file=sys.stderr,
-    )
-    _measure(config, dataset, fitted, workdir)
+    workdir = chosen or _new_folder(written)
+    again = ["robustlabels", "train", f"--config={written}", *rest]
+    try:
+        records = run.train(config, workdir, stop=stop)
+    except Stopped as stopped:
+        raise _with_a_way_on(stopped, [*again, f"--workdir={workdir}"]) from None
+    print(evaluation.render_table(records))
 
 
-def _evaluate(arguments: list[str]) -> None:
+def _evaluate(arguments: list[str], stop: Signals) -> None:
     if _wants_help(arguments):
         print(EVALUATE_HELP)
         return
@@ -185,32 +229,58 @@ def _evaluate(arguments: list[str]) -> None:
     chosen, rest = split_flag(rest, "workdir")
     if chosen is None:
         raise ValueError("evaluate needs --workdir=DIR, the folder of a run.")
-    workdir = pathlib.Path(chosen)
-    trained = load_run_config(workdir)
-    config = trained.copy_and_resolve_references()
+    config = load_run_config(pathlib.Path(chosen))
     if written is not None:
         config.evaluation = complete(load_config(written)).evaluation
     config = override(config, rest)
-    _only_evaluation_differs(trained, config)
-    build.check(config)
-    dataset = build.dataset(config)
-    fitted = build.restore(config, dataset, workdir)
-    _measure(config, dataset, fitted, workdir)
+    try:
+        records = run.evaluate(config, chosen, stop=stop)
+    except Stopped as stopped:
+        again = ["robustlabels", "evaluate", *arguments]
+        raise _with_a_way_on(stopped, again) from None
+    print(evaluation.render_table(records))
 
 
-def _only_evaluation_differs(
-    trained: ml_collections.ConfigDict, config: ml_collections.ConfigDict
-) -> None:
-    """Raises where a flag would change what was trained."""
-    for section in trained:
-        before, after = (c.to_dict()[section] for c in (trained, config))
-        if section == "data":
-            before, after = ({**d, "data_dir": ""} for d in (before, after))
-        if section != "evaluation" and before != after:
-            raise ValueError(
-                f"evaluate cannot change config.{section}: the run was trained with "
-                f"{before}. Only config.evaluation and config.data.data_dir may change."
-            )
+def _sweep(arguments: list[str], stop: Signals) -> int:
+    if _wants_help(arguments):
+        print(SWEEP_HELP)
+        return 0
+    written, rest = split_flag(arguments, "config")
+    chosen, rest = split_flag(rest, "workdir")
+    varied, rest = split_flags(rest, "vary")
+    if written is None or chosen is None or not varied:
+        raise ValueError(
+            "sweep needs --config=FILE, --vary=KEY=V1,V2 and --workdir=DIR."
+        )
+    base = override(load_config(written), rest)
+    cells = sweep.grid(base, varied)
+    try:
+        outcomes = sweep.run(cells, chosen, stop=stop)
+    except Stopped as stopped:
+        again = ["robustlabels", "sweep", *arguments]
+        raise _with_a_way_on(stopped, again) from None
+    print(sweep.render_outcomes(outcomes))
+    return 0 if all(outcome.error is None for outcome in outcomes) else 1
+
+
+def _report(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        print(REPORT_HELP)
+        return
+    output, folders = split_flag(arguments, "output")
+    unknown = [folder for folder in folders if folder.startswith("-")]
+    if unknown or not folders:
+        raise ValueError(
+            "report takes folders and --output=FILE, not "
+            f"{' '.join(unknown) or 'nothing'}: robustlabels report runs/mine."
+        )
+    if output is None:
+        output = pathlib.Path(folders[0] if len(folders) == 1 else "", "report.html")
+    print(report.write_report(folders, output))
+
+
+def _with_a_way_on(stopped: Stopped, command: list[str]) -> Stopped:
+    return Stopped(f"{stopped}. Go on with:\n  {shlex.join(command)}")
 
 
 def _prepare(arguments: list[str]) -> None:
@@ -237,44 +307,9 @@ def _listed(config: ml_collections.ConfigDict, prefix: str = "--config") -> str:
     return "\n".join(lines)
 
 
-def _new_folder(chosen: str | None, written: str) -> pathlib.Path:
-    """A folder that holds no run and can be made; it is not made yet."""
-    if chosen is None:
-        path, _, argument = written.partition(":")
-        name = "-".join(filter(None, [pathlib.Path(path).stem, argument]))
-        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-        chosen = f"runs/{name}/{now}"
-    workdir = pathlib.Path(chosen)
-    if (workdir / "config.json").exists():
-        raise ValueError(
-            f"--workdir={workdir} already holds a run, and nothing is overwritten: "
-            "choose another folder, or `robustlabels evaluate` this one."
-        )
-    there = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise OSError(
-            f"--workdir={workdir} cannot be written, for {there} is "
-            f"{'read-only' if there.is_dir() else 'a file'}: choose another folder."
-        )
-    return workdir
-
-
-def _write_config(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
-    """Makes the run's folder, with everything that is needed to run it again."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    stored = {"config": config.to_dict(), "provenance": evaluation.provenance()}
-    (workdir / "config.json").write_text(json.dumps(stored, indent=2) + "\n")
-
-
-def _measure(
-    config: ml_collections.ConfigDict,
-    dataset: data.Dataset,
-    fitted: training.Fitted,
-    workdir: pathlib.Path,
-) -> None:
-    """Attacks a model, writes each record as it comes, and prints the table."""
-    records: list[Record] = []
-    for record in build.evaluate(config, dataset, fitted):
-        evaluation.write_record(workdir, record)
-        records.append(record)
-    print(evaluation.render_table(records))
+def _new_folder(written: str) -> str:
+    """A name below runs/ that nobody has yet."""
+    path, _, argument = written.partition(":")
+    name = "-".join(filter(None, [pathlib.Path(path).stem, argument]))
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    return f"runs/{name}/{now}"

@@ -15,13 +15,25 @@ from ml_collections import config_flags
 
 from robustlabels.sections import complete, fields_of
 
-__all__ = ["load_config", "load_run_config", "override", "split_flag"]
+__all__ = ["load_config", "load_run_config", "override", "split_flag", "split_flags"]
 
 _OVERRIDE = re.compile(r"--?(no)?config\.([\w.]+)(=.*)?$", re.DOTALL)
 
 
 def split_flag(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
-    """The value of a flag, and the arguments without it.
+    """The value of a flag, the last one given, and the arguments without it.
+
+    Arguments and errors as in `split_flags`.
+
+    >>> split_flag(["--workdir=runs/a", "--config.seed=1"], "workdir")
+    ('runs/a', ['--config.seed=1'])
+    """
+    values, rest = split_flags(arguments, name)
+    return (values[-1] if values else None), rest
+
+
+def split_flags(arguments: Sequence[str], name: str) -> tuple[list[str], list[str]]:
+    """All values of a flag, and the arguments without it.
 
     Args:
       arguments: of the command line.
@@ -30,20 +42,21 @@ def split_flag(arguments: Sequence[str], name: str) -> tuple[str | None, list[st
     Raises:
       ValueError: for a flag without a value.
 
-    >>> split_flag(["--workdir=runs/a", "--config.seed=1"], "workdir")
-    ('runs/a', ['--config.seed=1'])
+    >>> split_flags(["--vary=a=1,2", "--workdir=x", "--vary", "b=3"], "vary")
+    (['a=1,2', 'b=3'], ['--workdir=x'])
     """
-    value, rest, left = None, [], iter(arguments)
+    values, rest, left = [], [], iter(arguments)
     for argument in left:
         if re.fullmatch(rf"--?{name}", argument):
             value = next(left, None)
             if value is None:
                 raise ValueError(f"--{name} needs a value: --{name}=...")
+            values.append(value)
         elif match := re.match(rf"--?{name}=(.*)$", argument, re.DOTALL):
-            value = match.group(1)
+            values.append(match.group(1))
         else:
             rest.append(argument)
-    return value, rest
+    return values, rest
 
 
 def load_config(written: str) -> ml_collections.ConfigDict:

@@ -5,7 +5,7 @@ function of that name, and its other fields are the arguments: whatever it leave
 takes the function's default, which `complete` writes down.
 
 Sections: `data`, `encoder`, `head`, `objective`, `optimizer`, `learning_rate`,
-`training` and `evaluation`; beside them the number `seed`.
+`training` and `evaluation`; beside them the numbers `seed` and `num_seeds`.
 """
 
 import functools
@@ -42,6 +42,8 @@ _FIT_GIVEN = {
     "schedule",
     "seed",
     "workdir",
+    "mesh",
+    "stop",
 }
 _EVALUATION = {
     "attacks": {},
@@ -49,7 +51,8 @@ _EVALUATION = {
     "epsilons": "",
     "num_examples": 0,
 }
-_SECTIONS = ("seed", "data", *_NAMED, "training", "evaluation")
+_NUMBERS = {"seed": 0, "num_seeds": 1}
+_SECTIONS = (*_NUMBERS, "data", *_NAMED, "training", "evaluation")
 
 
 def lookup(module: types.ModuleType, name: str) -> Callable[..., Any]:
@@ -91,14 +94,15 @@ def complete(
     """
     given = _plain(config)
     _known("config", given, _SECTIONS)
-    missing = [name for name in _SECTIONS if name not in given and name != "seed"]
+    missing = [n for n in _SECTIONS if n not in given and n not in _NUMBERS]
     if missing:
         raise ValueError(f"the config lacks the sections {', '.join(missing)}.")
     for name, section in given.items():
-        if name != "seed" and not isinstance(section, Mapping):
+        if name not in _NUMBERS and not isinstance(section, Mapping):
             raise ValueError(f"the section {name} is {section!r}; it needs fields.")
-    full: dict[str, Any] = {"seed": given.get("seed", 0)}
+    full: dict[str, Any] = {n: given.get(n, value) for n, value in _NUMBERS.items()}
     _validate.count(minimum=0, seed=full["seed"])
+    _validate.count(num_seeds=full["num_seeds"])
     full["data"] = _arguments("data", data.load, given["data"], set())
     for section, (module, from_us) in _NAMED.items():
         full[section] = _named(section, module, given[section], from_us)

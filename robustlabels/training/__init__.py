@@ -1,17 +1,11 @@
 """Training: optimisers and schedules by name, the step, the loop, checkpoints."""
 
 from robustlabels.training import optimizers, schedules
-from robustlabels.training.checkpoints import Checkpoints
+from robustlabels.training.checkpoints import Checkpoint, Checkpoints
 from robustlabels.training.embeddings import embeddings
-from robustlabels.training.loop import (
-    Diverged,
-    Fitted,
-    Standing,
-    check_options,
-    fit,
-    restore,
-)
+from robustlabels.training.loop import check_options, fit, restore
 from robustlabels.training.metrics import MetricsWriter
+from robustlabels.training.standing import Diverged, Fitted, Standing
 from robustlabels.training.step import (
     Batch,
     Metrics,
@@ -25,6 +19,7 @@ from robustlabels.training.step import (
 
 __all__ = [
     "Batch",
+    "Checkpoint",
     "Checkpoints",
     "Diverged",
     "Fitted",

@@ -1,20 +1,37 @@
 """Orbax checkpoints of a run: the last state and the best model, written as one."""
 
 import pathlib
-from typing import Any
+import shutil
+import sys
+from typing import Any, NamedTuple
 
 import jax
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoint", "Checkpoints"]
 
-_LAST, _BEST, _STANDING = "last", "best", "standing"
+_ITEMS = _LAST, _BEST, _STANDING = "last", "best", "standing"
+
+
+class Checkpoint(NamedTuple):
+    """What one checkpoint holds.
+
+    Attributes:
+      last: the state of training.
+      best: the model to be evaluated.
+      standing: where training stands, as JSON holds it.
+    """
+
+    last: Any
+    best: Any
+    standing: dict
 
 
 class Checkpoints:
     """The checkpoints in a folder; a new one appears whole or not at all.
 
-    Each holds the state of training, the best params and statistics so far, and where
-    training stands, as JSON. The newest two are kept.
+    The newest two are kept, and an older one is removed only once a newer one is there.
+    Reading falls back from a checkpoint that is damaged to the one before, and says so
+    on standard error.
 
     Args:
       folder: where they live; made when the first is saved.
@@ -56,6 +73,8 @@ class Checkpoints:
 
         Raises:
           ValueError: if the folder holds a checkpoint of that number or a larger one.
+          OSError: if this checkpoint, or the one before, cannot be written; those that
+            were there stay.
         """
         save = self._args.StandardSave
         items = {
@@ -63,12 +82,37 @@ class Checkpoints:
             _BEST: save(best),
             _STANDING: self._args.JsonSave(standing),
         }
-        if not self._manager.save(step, args=self._args.Composite(**items)):
+        try:
+            saved = self._manager.save(step, args=self._args.Composite(**items))
+        except Exception as error:
+            raise self._not_written(error) from error
+        if not saved:
             raise ValueError(
                 f"{self._folder} already holds the checkpoint of step "
                 f"{self._manager.latest_step()}, and step {step} is not a later one: "
                 "choose a new folder."
             )
+
+    def newest(self, last: Any, best: Any) -> Checkpoint | None:
+        """The newest checkpoint that can be read; None without any.
+
+        What is damaged or was left unfinished is removed: training writes it again.
+
+        Args:
+          last: pytree of arrays with the structure, shapes, types and sharding of the
+            state to be restored.
+          best: likewise, of the best model.
+
+        Raises:
+          ValueError: if the checkpoint holds something else.
+        """
+        for unfinished in self._folder.glob("*.orbax-checkpoint-tmp"):
+            shutil.rmtree(unfinished)
+        found = self._first_readable({_LAST: last, _BEST: best})
+        step, restored = found or (-1, None)
+        for damaged in [s for s in self._manager.all_steps() if s > step]:
+            self._manager.delete(damaged)
+        return restored and Checkpoint(*(restored[name] for name in _ITEMS))
 
     def best(self, like: Any) -> tuple[Any, dict]:
         """The best model of the newest checkpoint, and where training stood.
@@ -80,39 +124,89 @@ class Checkpoints:
           FileNotFoundError: if there is no checkpoint.
           ValueError: if the checkpoint holds something else.
         """
-        step = self._manager.latest_step()
-        if step is None:
+        found = self._first_readable({_BEST: like})
+        if found is None:
             raise FileNotFoundError(
                 f"{self._folder} holds no checkpoint: train first, with "
                 f"`robustlabels train --workdir={self._folder.parent}`."
             )
-        self._check_same(self._manager.item_metadata(step)[_BEST].tree, like)
-        shapes = jax.tree.map(_shape, like)
-        items = {
-            _BEST: self._args.StandardRestore(shapes),
-            _STANDING: self._args.JsonRestore(),
-        }
-        restored = self._manager.restore(step, args=self._args.Composite(**items))
+        _, restored = found
         return restored[_BEST], restored[_STANDING]
+
+    def _first_readable(self, like: dict[str, Any]) -> tuple[int, Any] | None:
+        """Step and items of the newest checkpoint that is not damaged."""
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step, *before in (steps[i : i + 2] for i in range(len(steps))):
+            try:
+                return step, self._read(step, like)
+            except _OfAnotherModel as error:
+                raise ValueError(str(error)) from None
+            except Exception as error:  # Orbax has no error of its own for damage.
+                instead = "there is none before it"
+                if before:
+                    instead = f"the one of step {before[0]} is tried instead"
+                print(
+                    f"The checkpoint of step {step} in {self._folder} cannot be read "
+                    f"({type(error).__name__}); {instead}.",
+                    file=sys.stderr,
+                )
+        return None
+
+    def _read(self, step: int, like: dict[str, Any]) -> Any:
+        metadata = self._manager.item_metadata(step)
+        for name, tree in like.items():
+            self._check_same(metadata[name].tree, tree)
+        items: dict[str, Any] = {_STANDING: self._args.JsonRestore()}
+        for name, tree in like.items():
+            items[name] = self._args.StandardRestore(jax.tree.map(_shape, tree))
+        return self._manager.restore(step, args=self._args.Composite(**items))
 
     def _check_same(self, stored: Any, like: Any) -> None:
         there, here = _shapes_by_name(stored), _shapes_by_name(like)
         for name in sorted({*there, *here}):
             if there.get(name) != here.get(name):
-                raise ValueError(
+                raise _OfAnotherModel(
                     f"{self._folder} is of another model: {name} is "
                     f"{there.get(name, 'missing')} there and "
                     f"{here.get(name, 'missing')} here. Build the model with the "
                     "settings of the run."
                 )
 
+    def _not_written(self, error: Exception) -> OSError:
+        return OSError(
+            f"a checkpoint could not be written into {self._folder} "
+            f"({str(error).splitlines()[0]}). The one before is still there: make "
+            "room, and the same command goes on from it."
+        )
+
+    def wait(self) -> None:
+        """Waits until everything is written.
+
+        Raises:
+          OSError: if something cannot be; what was there stays.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._not_written(error) from error
+
     def __enter__(self) -> "Checkpoints":
         """Nothing happens: the folder is open since construction."""
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """Waits until everything is written."""
-        self._manager.close()
+    def __exit__(self, kind: object, *error: object) -> None:
+        """Waits until everything is written; an earlier error hides one from here."""
+        try:
+            self.wait()
+        except OSError:
+            if kind is None:
+                raise
+        finally:
+            self._manager.close()
+
+
+class _OfAnotherModel(Exception):
+    """Not damage: falling back would not help."""
 
 
 def _shapes_by_name(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -1,66 +1,35 @@
 """Training from start to end: epochs, validation, the best model, checkpoints."""
 
-import contextlib
-import functools
 import math
+import operator
 import pathlib
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Bool, Int
+from jax.sharding import Mesh
 
-from robustlabels import _validate
+from robustlabels import _validate, parallel
 from robustlabels._progress import Progress
-from robustlabels.data import Dataset, Split, as_float, filled_batches
-from robustlabels.objective import Classifier, Family, bind
+from robustlabels._stopping import Stop, Stopped, never
+from robustlabels.data import Dataset
+from robustlabels.objective import Family, bind
+from robustlabels.training import replicas
 from robustlabels.training.checkpoints import Checkpoints
-from robustlabels.training.metrics import MetricsWriter
-from robustlabels.training.step import (
-    TrainState,
-    evaluated,
-    init_state,
-    make_step,
-    masked_mean,
-    predictor,
-    run_stretch,
-)
+from robustlabels.training.epochs import Epochs
+from robustlabels.training.folder import RunFolder
+from robustlabels.training.standing import Fitted, Standing
+from robustlabels.training.step import make_step, predictor
 
-__all__ = ["Diverged", "Fitted", "Standing", "check_options", "fit", "restore"]
-
-
-class Diverged(RuntimeError):
-    """The training or the validation loss is no number any more."""
-
-
-class Standing(NamedTuple):
-    """Where training stands and what was best so far; JSON can hold it."""
-
-    epoch: int
-    best_epoch: int
-    validation_error: float
-    validation_loss: float
-
-
-class Fitted(NamedTuple):
-    """What training found best on validation.
-
-    Attributes:
-      classifier: the best model under the objective of the end of training.
-      standing: epochs taken, the best of them, and its validation figures.
-    """
-
-    classifier: Classifier
-    standing: Standing
+__all__ = ["check_options", "fit", "restore"]
 
 
 def fit(
-    model: nnx.Module,
+    model: nnx.Module | Sequence[nnx.Module],
     family: Family,
     dataset: Dataset,
     *,
@@ -74,8 +43,11 @@ def fit(
     stretch: int = 500,
     eval_batch_size: int = 1000,
     checkpoint_seconds: float = 60.0,
+    replicas_at_once: int = 0,
     seed: int = 0,
     workdir: str | pathlib.Path | None = None,
+    mesh: Mesh | None = None,
+    stop: Stop = never,
 ) -> Fitted:
     """Trains a model on a data set and keeps what was best on its validation split.
 
@@ -85,8 +57,15 @@ def fit(
     smallest validation error, then the smallest loss under the objective of the end of
     training, so that epochs compare; the untrained model is epoch 0.
 
+    Several models are replicas, trained in one program: replica r has the seed `seed` +
+    r, an order, a best epoch and an end of its own, as if it were trained alone.
+
+    A folder with checkpoints of the same training goes on from the newest, and ends as
+    if it had never been interrupted.
+
     Args:
-      model: images to (outputs, activations), such as `models.Network`.
+      model: images to (outputs, activations), such as `models.Network`; or several that
+        differ in their weights alone.
       family: the loss and the decision along training.
       dataset: images and class ids in three splits.
       optimizer: makes an optimiser of a learning rate schedule.
@@ -100,15 +79,25 @@ def fit(
       stretch: most steps in one program, between two signs of progress.
       eval_batch_size: examples a step of validation.
       checkpoint_seconds: least time between two checkpoints but for the last one.
+      replicas_at_once: how many replicas are vmapped; 0 is all of them, or, on a CPU,
+        one after another, for vmapped convolutions are several times slower there.
       seed: of batch order, noise, and what the objective learns.
       workdir: folder for metrics and checkpoints; None writes nothing.
+      mesh: from `parallel.make_mesh`, every batch is split over it; None is all
+        devices.
+      stop: asked after each stretch whether to end early.
 
     Raises:
-      ValueError: for a value out of range.
+      ValueError: for a value out of range, models that differ in more than weights, or
+        a folder of another training.
       Diverged: when a training or validation loss is not finite, naming step and
         learning rate; the last good checkpoint stays.
+      Stopped: if `stop` says so, once a checkpoint is written.
+      OSError: if a checkpoint cannot be written; the one before stays.
 
-    Guarantees: the same arguments and machine give the same numbers.
+    Guarantees: the same arguments, machine and number of devices give the same numbers,
+    whether training was interrupted or not; a replica's are those of its own training,
+    to the bit where replicas run one after another.
     """
     check_options(
         num_epochs=num_epochs,
@@ -119,21 +108,27 @@ def fit(
         stretch=stretch,
         eval_batch_size=eval_batch_size,
         checkpoint_seconds=checkpoint_seconds,
+        replicas_at_once=replicas_at_once,
     )
     if not len(dataset.validation.labels):
         raise ValueError(
             "the validation split is empty, and the best epoch is chosen on it: set "
             "validation_fraction above 0."
         )
-    batch_size = min(batch_size, len(dataset.train.labels))
-    steps_per_epoch = math.ceil(len(dataset.train.labels) / batch_size)
+    models = _models(model)
+    seeds = range(seed, seed + len(models))
+    size = len(dataset.train.labels)
+    batch_size = min(batch_size, size)
+    steps_per_epoch = math.ceil(size / batch_size)
     num_steps = num_epochs * steps_per_epoch
     learning_rate = schedule(num_steps)
     transformation = optimizer(learning_rate)
-    key = jax.random.key(seed)
-    graphdef, state = init_state(
-        model, family, transformation, key, average_decay=average_decay
+    mesh = mesh or parallel.make_mesh()
+    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+    graphdef, state = replicas.stacked(
+        models, family, transformation, keys, average_decay=average_decay
     )
+    state = parallel.replicate(state, mesh)
     step = make_step(
         graphdef,
         family,
@@ -142,89 +137,98 @@ def fit(
         input_noise=input_noise,
         average_decay=average_decay,
     )
-    run = jax.jit(functools.partial(run_stretch, step), donate_argnums=0)
-    images, labels = jax.device_put((dataset.train.images, dataset.train.labels))
-    validate = _validator(graphdef, family, dataset.validation, eval_batch_size)
-
-    best = jax.tree.map(jnp.copy, (*evaluated(state), state.params["objective"]))
-    loss, error = map(float, validate(*best))
-    standing = Standing(0, 0, error, loss)
-    with contextlib.ExitStack() as stack:
-        progress = Progress(total=num_steps, what="training", unit="steps")
-        stack.enter_context(progress)
-        write, save = _writers(stack, workdir)
-        save(state, best, standing)
-        saved = time.monotonic()
-        for epoch in range(1, num_epochs + 1):
-            began, losses, accuracies = time.monotonic(), [], []
-            order, mask = _batches(len(labels), batch_size, (seed, epoch))
-            for start in range(0, steps_per_epoch, stretch):
-                part = slice(start, start + stretch)
-                state, metrics = run(
-                    state, images, labels, order[part], mask[part], key
-                )
-                losses.append(np.asarray(metrics.loss))
-                accuracies.append(np.asarray(metrics.accuracy))
-                first = (epoch - 1) * steps_per_epoch + start
-                _stop_if_diverged(losses[-1], first, learning_rate)
-                progress.advance(
-                    len(losses[-1]), epoch=str(epoch), loss=float(losses[-1][-1])
-                )
-            candidate = (*evaluated(state), state.params["objective"])
-            loss, error = map(float, validate(*candidate))
-            last = epoch * steps_per_epoch - 1
-            _stop_if_diverged(np.array([loss]), last, learning_rate, "validation loss")
-            better = (error, loss) < standing[2:]
-            standing = standing._replace(epoch=epoch)
-            if better:
-                best = jax.tree.map(jnp.copy, candidate)
-                standing = Standing(epoch, epoch, error, loss)
-            elapsed = time.monotonic() - began
-            write(
-                last + 1,
-                {
-                    "epoch": epoch,
-                    "train_loss": _mean(losses, mask),
-                    "train_accuracy": _mean(accuracies, mask),
-                    "validation_loss": loss,
-                    "validation_error": error,
-                    "learning_rate": _rate(learning_rate, last),
-                    "examples_per_second": len(labels) / elapsed,
-                },
-            )
-            stop = patience and epoch - standing.best_epoch >= patience
-            due = time.monotonic() - saved >= checkpoint_seconds
-            if due or stop or epoch == num_epochs:
-                save(state, best, standing)
+    programs = replicas.programs(
+        graphdef,
+        family,
+        step,
+        dataset,
+        eval_batch_size=eval_batch_size,
+        at_once=replicas_at_once,
+        mesh=mesh,
+    )
+    epochs = Epochs(
+        programs=programs,
+        seeds=seeds,
+        keys=keys,
+        num_examples=size,
+        batch_size=batch_size,
+        num_epochs=num_epochs,
+        stretch=stretch,
+        patience=patience,
+        learning_rate=learning_rate,
+    )
+    settings = {
+        "num_epochs": num_epochs,
+        "batch_size": batch_size,
+        "input_noise": input_noise,
+        "average_decay": average_decay,
+        "patience": patience,
+        "seeds": list(seeds),
+        "examples": size,
+    }
+    with RunFolder(workdir, settings, seeds) as folder:
+        start = folder.open(state, programs.candidate(state))
+        if start is None:
+            start = epochs.start(state)
+            folder.save(start)
+        progress = folder.enter_context(
+            Progress(total=num_steps, what="training", unit="steps", done=start.step)
+        )
+        position, saved = start, time.monotonic()
+        for position in epochs.onwards(start, folder.write, progress.advance):
+            over = epochs.over(position)
+            asked = not over and stop()
+            if over or asked or time.monotonic() - saved >= checkpoint_seconds:
+                folder.save(position, wait=asked)
                 saved = time.monotonic()
-            if stop:
-                break
-    return Fitted(_classifier(graphdef, family, best), standing)
+            if asked:
+                raise Stopped(f"training stopped at step {position.step}/{num_steps}")
+    return _fitted(graphdef, family, position.best, position.standings)
 
 
-def restore(model: nnx.Module, family: Family, workdir: str | pathlib.Path) -> Fitted:
-    """The best model of the newest checkpoint of a run.
+def restore(
+    model: nnx.Module | Sequence[nnx.Module],
+    family: Family,
+    workdir: str | pathlib.Path,
+) -> Fitted:
+    """The best models of the newest checkpoint of a run.
 
     Args:
-      model: of the same structure as the trained one; its weights are not used.
-      family: as in training.
+      model: of the same structure as the trained one, or as many as there are replicas;
+        their weights are not used.
+      family: of the run.
       workdir: the run's folder.
 
     Raises:
-      FileNotFoundError: if the run has no checkpoint.
+      FileNotFoundError: if it holds no checkpoint.
       ValueError: if the checkpoint is of another model.
     """
-    graphdef, params, statistics = nnx.split(model, nnx.Param, ...)
-    like = (params, statistics, family.init(jax.random.key(0)))
+    parts = [nnx.split(each, nnx.Param, ...) for each in _models(model)]
+    (graphdef, *_), *_ = parts
+    learned = family.init(jax.random.key(0))
+    like = replicas.stack([(*part[1:], learned) for part in parts])
     with Checkpoints(pathlib.Path(workdir) / "checkpoints") as checkpoints:
         best, standing = checkpoints.best(like)
-    return Fitted(_classifier(graphdef, family, best), Standing(**standing))
+    standings = tuple(Standing(**entry) for entry in standing["replicas"])
+    return _fitted(graphdef, family, best, standings)
 
 
-def _classifier(graphdef: nnx.GraphDef, family: Family, best: Any) -> Classifier:
-    params, statistics, learned = best
-    predict = predictor(graphdef, params, statistics)
-    return bind(family.at(learned, 1.0), predict)
+def _models(model: nnx.Module | Sequence[nnx.Module]) -> list[nnx.Module]:
+    models = [model] if isinstance(model, nnx.Module) else list(model)
+    _validate.count(**{"the number of models": len(models)})
+    return models
+
+
+def _fitted(
+    graphdef: nnx.GraphDef, family: Family, best: Any, standings: tuple[Standing, ...]
+) -> Fitted:
+    classifiers = []
+    for replica in range(len(standings)):
+        parts = jax.tree.map(operator.itemgetter(replica), best)
+        params, statistics, learned = parts
+        predict = predictor(graphdef, params, statistics)
+        classifiers.append(bind(family.at(learned, 1.0), predict))
+    return Fitted(tuple(classifiers), standings)
 
 
 def check_options(
@@ -237,6 +241,7 @@ def check_options(
     stretch: int,
     eval_batch_size: int,
     checkpoint_seconds: float,
+    replicas_at_once: int,
 ) -> None:
     """Raises for an option of `fit` that is out of range.
 
@@ -249,7 +254,7 @@ def check_options(
         stretch=stretch,
         eval_batch_size=eval_batch_size,
     )
-    _validate.count(minimum=0, patience=patience)
+    _validate.count(minimum=0, patience=patience, replicas_at_once=replicas_at_once)
     _validate.in_range(0.0, math.inf, input_noise=input_noise, fix="The paper: 0.5.")
     _validate.in_range(
         0.0, 1.0 - 1e-9, average_decay=average_decay, fix="0.999 is usual; 0 is none."
@@ -257,74 +262,3 @@ def check_options(
     _validate.in_range(
         0.0, math.inf, checkpoint_seconds=checkpoint_seconds, fix="60 is usual."
     )
-
-
-def _batches(
-    size: int, batch_size: int, seed: tuple[int, int]
-) -> tuple[Int[np.ndarray, "steps batch"], Bool[np.ndarray, "steps batch"]]:
-    """An epoch's order in batches, and which entries count."""
-    order = np.random.default_rng(seed).permutation(size).astype(np.int32)
-    return filled_batches(order, batch_size)
-
-
-def _mean(per_step: list[np.ndarray], mask: Bool[np.ndarray, "steps batch"]) -> float:
-    """Mean over examples of means over batches."""
-    return float(np.average(np.concatenate(per_step), weights=mask.sum(axis=1)))
-
-
-def _rate(schedule: optax.Schedule, step: int) -> float:
-    return float(np.asarray(schedule(step)))
-
-
-def _stop_if_diverged(
-    losses: np.ndarray, first: int, schedule: optax.Schedule, what: str = "loss"
-) -> None:
-    bad = np.flatnonzero(~np.isfinite(losses))
-    if bad.size:
-        step = first + int(bad[0])
-        raise Diverged(
-            f"training diverged: the {what} is {losses[bad[0]]} at step {step}, where "
-            f"the learning rate is {_rate(schedule, step):.3g}. Use a smaller one or a "
-            "warm-up; checkpoints of a good model were kept."
-        )
-
-
-def _validator(
-    graphdef: nnx.GraphDef, family: Family, split: Split, batch_size: int
-) -> Callable[[Any, Any, Any], tuple[jax.Array, jax.Array]]:
-    """(params, statistics, learned) -> mean loss and error on a split, in one call."""
-    index, mask = filled_batches(np.arange(len(split.labels)), batch_size)
-    images, labels = jax.device_put((split.images[index], split.labels[index]))
-
-    @jax.jit
-    def validate(params, statistics, learned):
-        predict = predictor(graphdef, params, statistics)
-        objective = family.at(learned, 1.0)
-
-        def figures(batch):
-            images, labels = batch
-            outputs = predict(as_float(images))
-            wrong = jnp.argmax(objective.scores(outputs), axis=-1) != labels
-            return objective.loss(outputs, labels), wrong
-
-        loss, wrong = jax.lax.map(figures, (images, labels))
-        flat = jnp.asarray(mask.reshape(-1))
-        return masked_mean(loss.reshape(-1), flat), masked_mean(wrong.reshape(-1), flat)
-
-    return validate
-
-
-def _writers(
-    stack: contextlib.ExitStack, workdir: str | pathlib.Path | None
-) -> tuple[Callable, Callable]:
-    """Functions that write metrics and checkpoints, or nothing without a folder."""
-    if workdir is None:
-        return (lambda step, figures: None), (lambda state, best, standing: None)
-    writer = stack.enter_context(MetricsWriter(workdir))
-    folder = pathlib.Path(workdir) / "checkpoints"
-    checkpoints = stack.enter_context(Checkpoints(folder))
-
-    def save(state: TrainState, best: Any, standing: Standing) -> None:
-        checkpoints.save(int(state.step), state, best, standing._asdict())
-
-    return writer.write, save

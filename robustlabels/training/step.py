@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from robustlabels import parallel
 from robustlabels.data import as_float
 from robustlabels.objective import Family
 
@@ -180,6 +182,8 @@ def run_stretch(
     indices: Int[Array, " steps batch"],
     mask: Bool[Array, " steps batch"],
     key: Key[Array, ""],
+    *,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Many steps in one scan over examples that live on the device.
 
@@ -191,6 +195,7 @@ def run_stretch(
       indices: the examples of each step's batch.
       mask: which of them count.
       key: of the run; each step folds in its number.
+      mesh: every batch is split over its devices; None leaves it where the images are.
 
     Returns:
       The new state, and the metrics of every step, [steps].
@@ -198,7 +203,10 @@ def run_stretch(
 
     def body(state, chosen):
         index, counts = chosen
-        return step(state, Batch(images[index], labels[index], counts), key)
+        batch = Batch(images[index], labels[index], counts)
+        if mesh is not None:
+            batch = Batch(*(parallel.constrain(part, mesh) for part in batch))
+        return step(state, batch, key)
 
     return jax.lax.scan(body, state, (indices, mask))
 

@@ -26,7 +26,7 @@ from robustlabels.training import (
     restore,
     schedules,
 )
-from robustlabels.training.loop import _batches
+from robustlabels.training.replicas import batches
 
 STEPS_PER_EPOCH = 3  # 36 training examples in batches of 16
 
@@ -97,7 +97,7 @@ def weights(classifier):
 )
 def test_every_example_counts_once_an_epoch(size, share, seed, epoch):
     batch_size = max(1, round(share * size))
-    order, mask = _batches(size, batch_size, (seed, epoch))
+    (order,), (mask,) = batches(size, batch_size, [seed], epoch)
     assert order.shape == mask.shape == (math.ceil(size / batch_size), batch_size)
     np.testing.assert_array_equal(np.sort(order[mask]), np.arange(size))
     filling = order.size - size
@@ -110,9 +110,9 @@ def test_every_example_counts_once_an_epoch(size, share, seed, epoch):
 
 def test_every_epoch_and_every_seed_has_an_order_of_its_own():
     orders = {
-        tuple(_batches(50, 50, (seed, epoch))[0].ravel())
-        for seed in range(3)
+        tuple(order.ravel())
         for epoch in range(1, 4)
+        for order in batches(50, 50, range(3), epoch)[0]
     }
     assert len(orders) == 9
 
@@ -141,6 +141,7 @@ def test_metrics_are_a_line_an_epoch(lines):
     for line in lines:
         assert list(line) == [
             "step",
+            "seed",
             "epoch",
             "train_loss",
             "train_accuracy",
@@ -196,16 +197,16 @@ def test_the_last_state_is_kept_as_it_was(train, workdir, fitted, tmp_path):
         with ocp.CheckpointManager(folder / "checkpoints") as manager:
             args = ocp.args.Composite(last=ocp.args.StandardRestore())
             stored.append(manager.restore(27, args=args)["last"])
-    assert int(stored[0]["step"]) == 27
+    np.testing.assert_array_equal(stored[0]["step"], [27])
     chex.assert_trees_all_equal(*stored)
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["0", "27"]
 
 
 def test_another_model_is_refused_with_what_differs(fitted, workdir):
     for other, message in (
-        (build(widths=(7,), norm="batch"), r"linear.kernel.* is \(16, 6\) there and"),
+        (build(widths=(7,), norm="batch"), r"linear.kernel.* is \(1, 16, 6\) there and"),
         (build(widths=(6, 6), norm="batch"), r"dense\.1.* is missing there"),
-        (build(), r"linear.bias.* is missing there and \(6,\) here"),
+        (build(), r"linear.bias.* is missing there and \(1, 6\) here"),
     ):
         with pytest.raises(
             ValueError, match=f"another model: .*{message}.*settings of"
@@ -222,9 +223,14 @@ def test_a_run_without_checkpoints_is_named_and_nothing_made(tmp_path):
     assert not folder.exists()
 
 
-def test_a_folder_with_checkpoints_takes_no_second_run(fitted, workdir, train):
-    with pytest.raises(ValueError, match="already holds the checkpoint of step 27"):
-        train(norm="batch", workdir=workdir)
+def test_a_folder_of_another_training_is_refused_and_stays(fitted, workdir, train):
+    for option, message in (
+        ({}, "num_epochs=9, and num_epochs=3 would be another one: choose another"),
+        ({"num_epochs": 9, "seed": 1}, r"seeds=\[0\], and seeds=\[1\]"),
+        ({"num_epochs": 9, "batch_size": 9}, "batch_size=16, and batch_size=9"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(norm="batch", workdir=workdir, **option)
     restored = restore(build(norm="batch"), objective.softmax(), workdir)
     assert restored.standing == fitted.standing
 

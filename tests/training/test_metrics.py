@@ -38,7 +38,27 @@ def test_a_line_is_there_as_soon_as_it_is_written(tmp_path):
 
 
 def test_lines_are_added_to_what_is_there(tmp_path):
+    before = 0
     for step, figures in FIGURES:
-        with MetricsWriter(str(tmp_path)) as writer:
+        with MetricsWriter(str(tmp_path), after=before) as writer:
             writer.write(step, figures)
+        before = step
     assert [line["step"] for line in lines_of(tmp_path)] == [3, 6]
+
+
+@pytest.mark.parametrize(("after", "kept"), [(0, []), (3, [3]), (5, [3]), (6, [3, 6])])
+def test_lines_of_later_steps_and_halves_are_taken_back(tmp_path, after, kept):
+    with MetricsWriter(tmp_path) as writer:
+        for step, figures in FIGURES:
+            writer.write(step, figures)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "train_lo')
+    with MetricsWriter(tmp_path, after=after):
+        assert [line["step"] for line in lines_of(tmp_path)] == kept
+
+
+def test_a_tag_names_the_replica_in_tensorboard(tmp_path):
+    with MetricsWriter(tmp_path) as writer:
+        writer.write(3, {"loss": 0.5}, tag="{}/seed_7")
+    assert read_scalars(tmp_path) == {"loss/seed_7": [(3, 0.5)]}
+    assert lines_of(tmp_path) == [{"step": 3, "loss": 0.5}]

@@ -1,0 +1,203 @@
+"""Replicas of one model, trained side by side in one program.
+
+Everything that changes while training carries the replicas in front, one of them too.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from robustlabels import parallel
+from robustlabels.data import Dataset, Split, as_float, filled_batches
+from robustlabels.objective import Family
+from robustlabels.training.step import (
+    Metrics,
+    Step,
+    TrainState,
+    evaluated,
+    init_state,
+    masked_mean,
+    predictor,
+    run_stretch,
+)
+
+
+class Programs(NamedTuple):
+    """The compiled halves of an epoch; all arguments and results carry replicas.
+
+    Attributes:
+      run: (state, order, mask, keys) -> (state, metrics of every step); the state is
+        donated.
+      candidate: (state) -> the model as it would be kept: params, statistics, and what
+        the objective learned.
+      validate: (candidate) -> mean loss and error on the validation split.
+      keep: (better, candidate, best) -> best; the old best is donated.
+    """
+
+    run: Callable[..., tuple[TrainState, Metrics]]
+    candidate: Callable[[TrainState], Any]
+    validate: Callable[[Any], tuple[Array, Array]]
+    keep: Callable[..., Any]
+
+
+def stacked(
+    models: Sequence[nnx.Module],
+    family: Family,
+    optimizer: optax.GradientTransformation,
+    keys: Key[Array, " replicas"],
+    *,
+    average_decay: float,
+) -> tuple[nnx.GraphDef, TrainState]:
+    """The structure that all models share, and their states, replicas in front.
+
+    Raises:
+      ValueError: if the models differ in more than their weights.
+    """
+    parts = [
+        init_state(model, family, optimizer, key, average_decay=average_decay)
+        for model, key in zip(models, keys, strict=True)
+    ]
+    (graphdef, first), *others = parts
+    for replica, (structure, state) in enumerate(others, start=1):
+        if structure != graphdef or _shapes(state) != _shapes(first):
+            raise ValueError(
+                f"model {replica} has another structure than model 0: replicas differ "
+                "in their weights alone."
+            )
+    return graphdef, stack([state for _, state in parts])
+
+
+def _shapes(tree: Any) -> list[tuple[int, ...]]:
+    return [leaf.shape for leaf in jax.tree.leaves(tree)]
+
+
+def stack(trees: Sequence[Any]) -> Any:
+    """Pytrees of one structure as one, with the trees as a new axis in front."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def programs(
+    graphdef: nnx.GraphDef,
+    family: Family,
+    step: Step,
+    dataset: Dataset,
+    *,
+    eval_batch_size: int,
+    at_once: int,
+    mesh: Mesh,
+) -> Programs:
+    """Compiles training and validation of replicas whose data live on the mesh.
+
+    Args:
+      graphdef: structure of the model.
+      family: the objectives along training.
+      step: of one replica, from `make_step`.
+      dataset: its training and validation images go to every device, once.
+      eval_batch_size: examples a step of validation.
+      at_once: how many replicas are vmapped; 0 is all of them, or, on a CPU, one after
+        another, for a vmapped convolution is several times slower there.
+      mesh: every batch is split over it.
+    """
+    replicated = parallel.replicate(jnp.zeros(()), mesh).sharding
+    train = parallel.replicate(tuple(dataset.train), mesh)
+    held_out, counts = _held_out(dataset.validation, eval_batch_size, mesh)
+
+    @functools.partial(jax.jit, donate_argnums=0, out_shardings=replicated)
+    def run(state, order, mask, keys, train):
+        images, labels = train
+
+        def one(state, order, mask, key):
+            return run_stretch(step, state, images, labels, order, mask, key, mesh=mesh)
+
+        return _over_replicas(one, at_once)(state, order, mask, keys)
+
+    @jax.jit
+    def validate(candidate, batches):
+        one = functools.partial(_figures, graphdef, family, mesh, batches, counts)
+        return _over_replicas(one, at_once)(candidate)
+
+    @functools.partial(jax.jit, donate_argnums=2, out_shardings=replicated)
+    def keep(better, candidate, best):
+        def choose(new, old):
+            return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+        return jax.tree.map(choose, candidate, best)
+
+    return Programs(
+        run=lambda *arguments: run(*arguments, train),
+        candidate=lambda state: (*evaluated(state), state.params["objective"]),
+        validate=lambda candidate: validate(candidate, held_out),
+        keep=keep,
+    )
+
+
+def batches(
+    size: int, batch_size: int, seeds: Sequence[int], epoch: int
+) -> tuple[
+    Int[np.ndarray, "replicas steps batch"], Bool[np.ndarray, "replicas steps batch"]
+]:
+    """An epoch's order of each seed in batches, and which entries count."""
+    parts = []
+    for seed in seeds:
+        order = np.random.default_rng((seed, epoch)).permutation(size)
+        parts.append(filled_batches(order.astype(np.int32), batch_size))
+    orders, masks = zip(*parts, strict=True)
+    return np.stack(orders), np.stack(masks)
+
+
+def _over_replicas(function: Callable, at_once: int) -> Callable:
+    """A function of one replica as one of all of them."""
+    if at_once == 0 and jax.default_backend() == "cpu":
+        at_once = 1
+
+    def over(*stacks):
+        size = len(jax.tree.leaves(stacks)[0])
+        width = min(at_once or size, size)
+        return jax.lax.map(
+            lambda replica: function(*replica),
+            stacks,
+            batch_size=None if width == 1 else width,
+        )
+
+    return over
+
+
+def _held_out(
+    split: Split, batch_size: int, mesh: Mesh
+) -> tuple[tuple[Array, Array], Bool[np.ndarray, " filled"]]:
+    """A split in batches on every device, and which of all entries count."""
+    index, mask = filled_batches(np.arange(len(split.labels)), batch_size)
+    batches = split.images[index], split.labels[index]
+    return parallel.replicate(batches, mesh), mask.reshape(-1)
+
+
+def _figures(
+    graphdef: nnx.GraphDef,
+    family: Family,
+    mesh: Mesh,
+    batches: tuple[Array, Array],
+    counts: Bool[np.ndarray, " filled"],
+    candidate: Any,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean loss and error of a model under the objective of the end of training."""
+    params, statistics, learned = candidate
+    predict = predictor(graphdef, params, statistics)
+    objective = family.at(learned, 1.0)
+
+    def figures(batch):
+        images, labels = (parallel.constrain(part, mesh) for part in batch)
+        outputs = predict(as_float(images))
+        wrong = jnp.argmax(objective.scores(outputs), axis=-1) != labels
+        return objective.loss(outputs, labels), wrong
+
+    loss, wrong = (part.reshape(-1) for part in jax.lax.map(figures, batches))
+    mask = jnp.asarray(counts)
+    return masked_mean(loss, mask), masked_mean(wrong, mask)
