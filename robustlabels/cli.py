@@ -42,7 +42,7 @@ Examples:
   robustlabels train --config=configs/digits_dlvq.py
   robustlabels train --config=configs/mnist_dlvq.py:bn --config.training.num_epochs=20
   robustlabels evaluate --workdir=runs/mine --config.evaluation.epsilons=0.1,8/255
-  robustlabels sweep --config=configs/digits_dlvq.py --vary=training.input_noise=0,0.2 \\
+  robustlabels sweep --config=configs/digits_dlvq.py --vary=training.patience=0,5 \\
       --vary=objective.tau_end=1,30 --workdir=runs/noise
   robustlabels report runs/mine runs/noise --output=report.html
 

@@ -202,7 +202,7 @@ def _check_writable(workdir: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def _claimed(workdir: pathlib.Path) -> Iterator[None]:
-    """Makes the folder, and keeps other processes out of it as long as this one lives."""
+    """Makes the folder, and keeps other processes out while this one is in it."""
     import fcntl
 
     workdir.mkdir(parents=True, exist_ok=True)

@@ -79,13 +79,16 @@ def grid(base: ml_collections.ConfigDict, vary: Sequence[str]) -> dict[str, Cell
     for values in itertools.product(*(values for _, values in axes)):
         varied = dict(zip(keys, values, strict=True))
         flags = [f"--config.{key}={value}" for key, value in varied.items()]
-        name = ",".join(
-            f"{key}={re.sub(r'[^\w.+-]+', '_', value)}" for key, value in varied.items()
-        )
+        parts = (f"{key}={_as_file(value)}" for key, value in varied.items())
+        name = ",".join(parts)
         if name in cells:
             raise ValueError(f"--vary gives two cells the name {name}.")
         cells[name] = Cell(override(base, flags), varied)
     return cells
+
+
+def _as_file(value: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", value)
 
 
 def _axis(written: str) -> tuple[str, list[str]]:

@@ -159,8 +159,7 @@ class Epochs:
 
     def _validated(self, candidate: Any) -> list[list[float]]:
         """Loss and error of each replica on the validation split."""
-        loss, error = map(np.asarray, self.programs.validate(candidate))
-        return np.stack([loss, error], axis=1).tolist()
+        return self.programs.validate(candidate).tolist()
 
     def _no_sums(self) -> list[list[float]]:
         return [[0.0, 0.0] for _ in self.seeds]

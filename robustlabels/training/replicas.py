@@ -38,13 +38,15 @@ class Programs(NamedTuple):
         donated.
       candidate: (state) -> the model as it would be kept: params, statistics, and what
         the objective learned.
-      validate: (candidate) -> mean loss and error on the validation split.
+      validate: (candidate) -> [replicas, 2], mean loss and error on the validation
+        split; one replica after another, for then another number of them cannot change
+        the rounding.
       keep: (better, candidate, best) -> best; the old best is donated.
     """
 
     run: Callable[..., tuple[TrainState, Metrics]]
     candidate: Callable[[TrainState], Any]
-    validate: Callable[[Any], tuple[Array, Array]]
+    validate: Callable[[Any], np.ndarray]
     keep: Callable[..., Any]
 
 
@@ -121,8 +123,13 @@ def programs(
 
     @jax.jit
     def validate(candidate, batches):
-        one = functools.partial(_figures, graphdef, family, mesh, batches, counts)
-        return _over_replicas(one, at_once)(candidate)
+        return _figures(graphdef, family, mesh, candidate, batches, counts)
+
+    def validate_all(candidate):
+        size = len(jax.tree.leaves(candidate)[0])
+        one_by_one = (jax.tree.map(lambda x, r=r: x[r], candidate) for r in range(size))
+        parts = [validate(replica, held_out) for replica in one_by_one]
+        return np.array(jax.device_get(parts), np.float64)
 
     @functools.partial(jax.jit, donate_argnums=2, out_shardings=replicated)
     def keep(better, candidate, best):
@@ -134,7 +141,7 @@ def programs(
     return Programs(
         run=lambda *arguments: run(*arguments, train),
         candidate=lambda state: (*evaluated(state), state.params["objective"]),
-        validate=lambda candidate: validate(candidate, held_out),
+        validate=validate_all,
         keep=keep,
     )
 
@@ -183,9 +190,9 @@ def _figures(
     graphdef: nnx.GraphDef,
     family: Family,
     mesh: Mesh,
+    candidate: Any,
     batches: tuple[Array, Array],
     counts: Bool[np.ndarray, " filled"],
-    candidate: Any,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean loss and error of a model under the objective of the end of training."""
     params, statistics, learned = candidate

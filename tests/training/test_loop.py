@@ -204,7 +204,10 @@ def test_the_last_state_is_kept_as_it_was(train, workdir, fitted, tmp_path):
 
 def test_another_model_is_refused_with_what_differs(fitted, workdir):
     for other, message in (
-        (build(widths=(7,), norm="batch"), r"linear.kernel.* is \(1, 16, 6\) there and"),
+        (
+            build(widths=(7,), norm="batch"),
+            r"linear.kernel.* is \(1, 16, 6\) there and",
+        ),
         (build(widths=(6, 6), norm="batch"), r"dense\.1.* is missing there"),
         (build(), r"linear.bias.* is missing there and \(1, 6\) here"),
     ):
