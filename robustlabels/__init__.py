@@ -1,8 +1,9 @@
 """Other labels and losses for image classifiers in JAX, attacked honestly.
 
 `losses` and `attacks` are pure functions that know no model; `objective` binds a loss
-and a decision into a classifier; `models`, `data`, `training` and `evaluation` make a
-harness of them, which the command `robustlabels` runs from config files.
+and a decision into a classifier; `parallel` spreads examples over devices; `models`,
+`data`, `training` and `evaluation` make a harness of them, which the command
+`robustlabels` runs from config files.
 """
 
 __version__ = "0.1.0"
@@ -14,6 +15,7 @@ from robustlabels import (
     losses,
     models,
     objective,
+    parallel,
     training,
 )
 
@@ -24,5 +26,6 @@ __all__ = [
     "losses",
     "models",
     "objective",
+    "parallel",
     "training",
 ]

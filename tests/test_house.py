@@ -10,17 +10,19 @@ import pytest
 import robustlabels
 
 PACKAGE = pathlib.Path(robustlabels.__file__).parent
-TOOLS = {"_validate", "_progress"}
+TOOLS = {"_progress", "_stopping", "_validate"}
 MAY_IMPORT = {
     "_validate": set(),
     "_progress": set(),
+    "_stopping": set(),
     "losses": set(),
     "objective": {"losses"},
     "attacks": set(),
+    "parallel": set(),
     "models": {"losses"},
     "data": set(),
-    "training": {"data", "models", "objective"},
-    "evaluation": {"attacks", "data", "objective"},
+    "training": {"data", "models", "objective", "parallel"},
+    "evaluation": {"attacks", "data", "objective", "parallel"},
     "sections": {"data", "evaluation", "losses", "models", "objective", "training"},
     "build": {
         "data",
@@ -28,11 +30,20 @@ MAY_IMPORT = {
         "losses",
         "models",
         "objective",
+        "parallel",
         "sections",
         "training",
     },
     "config_file": {"sections"},
-    "cli": {"build", "config_file", "data", "evaluation", "sections", "training"},
+    "cli": {
+        "build",
+        "config_file",
+        "data",
+        "evaluation",
+        "parallel",
+        "sections",
+        "training",
+    },
 }
 
 
