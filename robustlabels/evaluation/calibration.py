@@ -59,7 +59,8 @@ def reliability(
     Raises:
       ValueError: for a confidence outside of [0, 1].
 
-    >>> diagram = reliability(np.array([0.1, 0.5, 0.9]), np.array([1, 0, 1]) > 0, bins=2)
+    >>> correct = np.array([True, False, True])
+    >>> diagram = reliability(np.array([0.1, 0.5, 0.9]), correct, bins=2)
     >>> print(diagram.counts, diagram.confidence, diagram.accuracy)
     [2 1] [0.3 0.9] [0.5 1. ]
     """
@@ -86,8 +87,8 @@ def expected_calibration_error(
       correct: which examples are decided correctly.
       bins: how many bins share [0, 1].
 
-    >>> error = expected_calibration_error(np.array([0.75, 0.75]), np.array([True, False]))
-    >>> print(error)
+    >>> correct = np.array([True, False])
+    >>> print(expected_calibration_error(np.array([0.75, 0.75]), correct))
     0.25
     """
     _, counts, mean_confidence, accuracy = reliability(confidence, correct, bins=bins)

@@ -1,0 +1,371 @@
+"""How sure a classifier is: of its data, of noise, and of images made to fool it.
+
+Every measurement is one compile a mesh and a shape: classifiers of one structure, such
+as replicas of a run with other weights, share it. Neither the batch size nor the number
+of devices changes a result.
+"""
+
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Key
+
+from robustlabels import _validate, attacks, parallel
+from robustlabels._progress import Progress
+from robustlabels._stopping import Stop, Stopped, never
+from robustlabels.data import Split, as_float
+from robustlabels.evaluation import calibration
+from robustlabels.evaluation.records import Finding, interval, provenance
+from robustlabels.objective import Classifier
+
+__all__ = ["clean", "fooling", "noise"]
+
+_MOST_EXAMPLES = 10
+_TOP = (1, 3, 5)
+
+
+def clean(
+    classifier: Classifier,
+    split: Split,
+    *,
+    class_names: Sequence[str],
+    identity: Mapping[str, Any],
+    split_name: str = "test",
+    mesh: Mesh,
+    batch_size: int = 1000,
+    stop: Stop = never,
+) -> tuple[Finding, Bool[np.ndarray, " n"]]:
+    """Accuracy, calibration and confusion of a split, and who is decided correctly.
+
+    Args:
+      classifier: what is measured, a pytree of arrays.
+      split: images and class ids.
+      class_names: one name a class id.
+      identity: what the finding says of the classifier.
+      split_name: what the finding says of the split.
+      mesh: from `parallel.make_mesh`.
+      batch_size: examples a call.
+      stop: asked before each batch.
+
+    Raises:
+      ValueError: for an empty split, and for confidences that are NaN.
+      Stopped: when asked to stop.
+    """
+    began = time.monotonic()
+    answers = _over(
+        _answering(mesh),
+        classifier,
+        len(split.labels),
+        lambda index: (split.images[index],),
+        what="deciding",
+        mesh=mesh,
+        batch_size=batch_size,
+        stop=stop,
+    )
+    scores, confidence = answers["scores"], answers["confidence"]
+    decisions = np.argmax(scores, axis=1)
+    right = decisions == split.labels
+    accuracy, low, high = interval(right)
+    diagram = calibration.reliability(confidence, right)
+    num_classes = scores.shape[1]
+    values = {
+        "accuracy": accuracy,
+        "low": low,
+        "high": high,
+        "top_k": {
+            str(k): calibration.top_k_accuracy(scores, split.labels, k=k)
+            for k in _TOP
+            if k < num_classes
+        },
+        "expected_calibration_error": calibration.expected_calibration_error(
+            confidence, right
+        ),
+        "negative_log_likelihood": calibration.negative_log_likelihood(
+            scores, split.labels
+        ),
+        "brier_score": calibration.brier_score(scores, split.labels),
+        "reliability": {
+            "edges": diagram.edges.tolist(),
+            "counts": diagram.counts.tolist(),
+            "confidence": _none_for_nan(diagram.confidence),
+            "accuracy": _none_for_nan(diagram.accuracy),
+        },
+        "confusion": calibration.confusion(
+            decisions, split.labels, num_classes=num_classes
+        ).tolist(),
+        "class_names": list(class_names),
+    }
+    finding = Finding(
+        kind="clean",
+        classifier=dict(identity),
+        split=split_name,
+        parameters={},
+        n=len(right),
+        values=values | _spread(confidence),
+        images=None,
+        seconds=time.monotonic() - began,
+        provenance=provenance(),
+    )
+    return finding, right
+
+
+def noise(
+    classifier: Classifier,
+    shape: Sequence[int],
+    *,
+    key: Key[Array, ""],
+    identity: Mapping[str, Any],
+    split_name: str = "test",
+    num_images: int = 10_000,
+    low: float = -10.0,
+    high: float = 10.0,
+    mesh: Mesh,
+    batch_size: int = 1000,
+    stop: Stop = never,
+) -> Finding:
+    """Confidence in images of uniform noise, far from all data.
+
+    Args:
+      classifier: what is measured, a pytree of arrays.
+      shape: of one image.
+      key: image i is drawn from it, folded with i.
+      identity: what the finding says of the classifier.
+      split_name: what the finding says of the split whose images have this shape.
+      num_images: how many.
+      low: smallest value of a pixel.
+      high: largest value of a pixel.
+      mesh: from `parallel.make_mesh`.
+      batch_size: images a call.
+      stop: asked before each batch.
+
+    Raises:
+      ValueError: for a range that is empty, and for confidences that are NaN.
+      Stopped: when asked to stop.
+    """
+    began = time.monotonic()
+    _validate.count(num_images=num_images)
+    _validate.in_range(low, np.inf, high=high, fix="Noise lies in [low, high].")
+    answers = _over(
+        _answering_noise(mesh, tuple(shape), low, high),
+        (classifier, key),
+        num_images,
+        lambda index: (index,),
+        what="deciding noise",
+        mesh=mesh,
+        batch_size=batch_size,
+        stop=stop,
+    )
+    decisions = np.argmax(answers["scores"], axis=1)
+    num_classes = answers["scores"].shape[1]
+    values = {"decisions": np.bincount(decisions, minlength=num_classes).tolist()}
+    return Finding(
+        kind="noise",
+        classifier=dict(identity),
+        split=split_name,
+        parameters={"low": low, "high": high},
+        n=num_images,
+        values=values | _spread(answers["confidence"]),
+        images=None,
+        seconds=time.monotonic() - began,
+        provenance=provenance(),
+    )
+
+
+def fooling(
+    classifier: Classifier,
+    shape: Sequence[int],
+    *,
+    key: Key[Array, ""],
+    identity: Mapping[str, Any],
+    split_name: str = "test",
+    num_images: int = 100,
+    confidence: float = 0.99,
+    num_steps: int = 100,
+    step_size: float = 0.5,
+    mesh: Mesh,
+    batch_size: int = 1000,
+    stop: Stop = never,
+) -> tuple[Finding, dict[str, np.ndarray]]:
+    """`attacks.fooling` from uniform noise in [0, 1], towards every class in turn.
+
+    Args:
+      classifier: what is measured, a pytree of arrays; its own loss is descended.
+      shape: of one image.
+      key: image i is drawn from it, folded with i.
+      identity: what the finding says of the classifier.
+      split_name: what the finding says of the split whose images have this shape.
+      num_images: how many.
+      confidence: what has to be exceeded, in [0, 1].
+      num_steps: the most steps.
+      step_size: length of a step in L2, in pixels.
+      mesh: from `parallel.make_mesh`.
+      batch_size: images a call.
+      stop: asked before each batch.
+
+    Returns:
+      The finding, and the first images with their targets, decisions, confidences,
+      steps and success.
+
+    Raises:
+      ValueError: for a value that `attacks.fooling` refuses, and for confidences that
+        are NaN.
+      Stopped: when asked to stop.
+    """
+    began = time.monotonic()
+    _validate.count(num_images=num_images)
+    image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    num_classes = jax.eval_shape(classifier.scores, image).shape[-1]
+    answers = _over(
+        _fooling(mesh, tuple(shape), confidence, num_steps, step_size),
+        (classifier, key),
+        num_images,
+        lambda index: (index, index % np.int32(num_classes)),
+        what="fooling",
+        mesh=mesh,
+        batch_size=batch_size,
+        stop=stop,
+    )
+    success, steps = answers["success"], answers["steps"]
+    share, low, high = interval(success)
+    values = {
+        "success": share,
+        "low": low,
+        "high": high,
+        "median_steps": float(np.median(steps[success])) if success.any() else None,
+    }
+    finding = Finding(
+        kind="fooling",
+        classifier=dict(identity),
+        split=split_name,
+        parameters={
+            "confidence": confidence,
+            "num_steps": num_steps,
+            "step_size": step_size,
+        },
+        n=num_images,
+        values=values | _spread(answers["confidences"]),
+        images=None,
+        seconds=time.monotonic() - began,
+        provenance=provenance(),
+    )
+    return finding, {name: array[:_MOST_EXAMPLES] for name, array in answers.items()}
+
+
+@functools.cache
+def _answering(mesh: Mesh) -> Callable:
+    def answer(classifier, images):
+        return _answers(classifier, as_float(images))
+
+    return jax.jit(parallel.per_example(answer, mesh))
+
+
+@functools.cache
+def _answering_noise(
+    mesh: Mesh, shape: tuple[int, ...], low: float, high: float
+) -> Callable:
+    def answer(shared, index):
+        classifier, key = shared
+        return _answers(classifier, _uniform(key, index, shape, low, high))
+
+    return jax.jit(parallel.per_example(answer, mesh))
+
+
+@functools.cache
+def _fooling(
+    mesh: Mesh,
+    shape: tuple[int, ...],
+    confidence: float,
+    num_steps: int,
+    step_size: float,
+) -> Callable:
+    def fool(shared, index, targets):
+        classifier, key = shared
+        fooled = attacks.fooling(
+            classifier.loss,
+            classifier.scores,
+            classifier.confidence,
+            _uniform(key, index, shape, 0.0, 1.0),
+            targets,
+            confidence=confidence,
+            num_steps=num_steps,
+            step_size=step_size,
+        )
+        answers = _answers(classifier, fooled.x)
+        return {
+            "images": fooled.x,
+            "targets": targets,
+            "decisions": jnp.argmax(answers["scores"], axis=-1).astype(jnp.int32),
+            "confidences": answers["confidence"],
+            "steps": fooled.steps,
+            "success": fooled.success,
+        }
+
+    return jax.jit(parallel.per_example(fool, mesh))
+
+
+def _answers(classifier: Classifier, x: Array) -> dict[str, Array]:
+    answers = {"scores": classifier.scores(x), "confidence": classifier.confidence(x)}
+    return {name: array.astype(jnp.float32) for name, array in answers.items()}
+
+
+def _uniform(
+    key: Array, index: Array, shape: tuple[int, ...], low: float, high: float
+) -> Array:
+    """An image an index, each from a key of its own."""
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
+    draw = functools.partial(jax.random.uniform, shape=shape, minval=low, maxval=high)
+    return jax.vmap(draw)(keys)
+
+
+def _over(
+    function: Callable,
+    shared: Any,
+    size: int,
+    arguments: Callable,
+    *,
+    what: str,
+    mesh: Mesh,
+    batch_size: int,
+    stop: Stop,
+) -> dict[str, np.ndarray]:
+    """What a function says of `size` examples, batch by batch, without the filling."""
+    _validate.count(batch_size=batch_size)
+    if not size:
+        raise ValueError("there are no examples: this split is empty.")
+    batch = parallel.rounded_up(min(batch_size, size), mesh)
+    shape = math.ceil(size / batch), batch
+    shared = parallel.replicate(shared, mesh)
+    parts = []
+    with Progress(total=shape[0], what=what, unit="batches") as progress:
+        for index in np.resize(np.arange(size, dtype=np.int32), shape):
+            if stop():
+                raise Stopped
+            examples = parallel.split(arguments(index), mesh)
+            parts.append(jax.device_get(function(shared, *examples)))
+            progress.advance()
+    return {
+        name: np.concatenate([part[name] for part in parts])[:size] for name in parts[0]
+    }
+
+
+def _spread(confidence: Float[np.ndarray, " n"]) -> dict[str, Any]:
+    """Median and histogram, as findings hold them."""
+    found = calibration.histogram(confidence)
+    return {
+        "median_confidence": float(np.median(confidence)),
+        "confidence_histogram": {
+            "edges": found.edges.tolist(),
+            "counts": found.counts.tolist(),
+        },
+    }
+
+
+def _none_for_nan(values: Float[np.ndarray, " bins"]) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
