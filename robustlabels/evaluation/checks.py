@@ -43,14 +43,14 @@ def input_warnings(
 classifier is sure. Give logits.
     """
     warnings = image_warnings(split.images)
-    scores = _scores(classifier, split.images[:num_examples])
+    scores = _scores(classifier, as_float(split.images[:num_examples]))
     warnings += score_warnings(np.asarray(scores, np.float32))
     return warnings + epsilon_warnings(split.images, epsilons)
 
 
 @jax.jit
-def _scores(classifier: Classifier, images: Array) -> Array:
-    return classifier.scores(as_float(images))
+def _scores(classifier: Classifier, x: Array) -> Array:
+    return classifier.scores(x)
 
 
 def image_warnings(images: Images) -> list[str]:

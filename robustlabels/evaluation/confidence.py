@@ -6,7 +6,6 @@ of devices changes a result.
 """
 
 import functools
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,10 +17,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Key
 
 from robustlabels import _validate, attacks, parallel
-from robustlabels._progress import Progress
-from robustlabels._stopping import Stop, Stopped, never
+from robustlabels._stopping import Stop, never
 from robustlabels.data import Split, as_float
 from robustlabels.evaluation import calibration
+from robustlabels.evaluation._batchwise import batchwise
 from robustlabels.evaluation.records import Finding, interval, provenance
 from robustlabels.objective import Classifier
 
@@ -57,13 +56,26 @@ def clean(
     Raises:
       ValueError: for an empty split, and for confidences that are NaN.
       Stopped: when asked to stop.
+
+    >>> from robustlabels import objective
+    >>> model = objective.bind(objective.softmax().at({}, 1.0), lambda x: x[:, 0, 0])
+    >>> images = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32).reshape(2, 1, 1, 2)
+    >>> finding, right = clean(
+    ...     model,
+    ...     Split(images, np.array([0, 0], np.int32)),
+    ...     class_names=["cat", "dog"],
+    ...     identity={},
+    ...     mesh=parallel.make_mesh(),
+    ... )
+    >>> print(right, finding.values["confusion"])
+    [ True False] [[1, 1], [0, 0]]
     """
     began = time.monotonic()
-    answers = _over(
+    answers = batchwise(
         _answering(mesh),
         classifier,
         len(split.labels),
-        lambda index: (split.images[index],),
+        lambda index: (as_float(split.images[index]),),
         what="deciding",
         mesh=mesh,
         batch_size=batch_size,
@@ -148,11 +160,25 @@ def noise(
     Raises:
       ValueError: for a range that is empty, and for confidences that are NaN.
       Stopped: when asked to stop.
+
+    >>> from robustlabels import objective
+    >>> model = objective.bind(objective.softmax().at({}, 1.0), lambda x: x[:, 0, 0])
+    >>> finding = noise(
+    ...     model,
+    ...     (1, 1, 2),
+    ...     key=jax.random.key(0),
+    ...     identity={},
+    ...     num_images=100,
+    ...     mesh=parallel.make_mesh(),
+    ... )
+    >>> print(round(finding.values["median_confidence"], 2))
+    1.0
     """
     began = time.monotonic()
     _validate.count(num_images=num_images)
-    _validate.in_range(low, np.inf, high=high, fix="Noise lies in [low, high].")
-    answers = _over(
+    if not -np.inf < low < high < np.inf:
+        raise ValueError(f"low={low} and high={high} are no range: write -10 and 10.")
+    answers = batchwise(
         _answering_noise(mesh, tuple(shape), low, high),
         (classifier, key),
         num_images,
@@ -217,12 +243,26 @@ def fooling(
       ValueError: for a value that `attacks.fooling` refuses, and for confidences that
         are NaN.
       Stopped: when asked to stop.
+
+    >>> from robustlabels import objective
+    >>> softmax = objective.softmax().at({}, 1.0)
+    >>> model = objective.bind(softmax, lambda x: 9 * x[:, 0, 0])
+    >>> finding, images = fooling(
+    ...     model,
+    ...     (1, 1, 2),
+    ...     key=jax.random.key(0),
+    ...     identity={},
+    ...     num_images=5,
+    ...     mesh=parallel.make_mesh(),
+    ... )
+    >>> print(finding.values["success"], images["targets"])
+    1.0 [0 1 0 1 0]
     """
     began = time.monotonic()
     _validate.count(num_images=num_images)
     image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     num_classes = jax.eval_shape(classifier.scores, image).shape[-1]
-    answers = _over(
+    answers = batchwise(
         _fooling(mesh, tuple(shape), confidence, num_steps, step_size),
         (classifier, key),
         num_images,
@@ -260,10 +300,7 @@ def fooling(
 
 @functools.cache
 def _answering(mesh: Mesh) -> Callable:
-    def answer(classifier, images):
-        return _answers(classifier, as_float(images))
-
-    return jax.jit(parallel.per_example(answer, mesh))
+    return jax.jit(parallel.per_example(_answers, mesh))
 
 
 @functools.cache
@@ -322,37 +359,6 @@ def _uniform(
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
     draw = functools.partial(jax.random.uniform, shape=shape, minval=low, maxval=high)
     return jax.vmap(draw)(keys)
-
-
-def _over(
-    function: Callable,
-    shared: Any,
-    size: int,
-    arguments: Callable,
-    *,
-    what: str,
-    mesh: Mesh,
-    batch_size: int,
-    stop: Stop,
-) -> dict[str, np.ndarray]:
-    """What a function says of `size` examples, batch by batch, without the filling."""
-    _validate.count(batch_size=batch_size)
-    if not size:
-        raise ValueError("there are no examples: this split is empty.")
-    batch = parallel.rounded_up(min(batch_size, size), mesh)
-    shape = math.ceil(size / batch), batch
-    shared = parallel.replicate(shared, mesh)
-    parts = []
-    with Progress(total=shape[0], what=what, unit="batches") as progress:
-        for index in np.resize(np.arange(size, dtype=np.int32), shape):
-            if stop():
-                raise Stopped
-            examples = parallel.split(arguments(index), mesh)
-            parts.append(jax.device_get(function(shared, *examples)))
-            progress.advance()
-    return {
-        name: np.concatenate([part[name] for part in parts])[:size] for name in parts[0]
-    }
 
 
 def _spread(confidence: Float[np.ndarray, " n"]) -> dict[str, Any]:

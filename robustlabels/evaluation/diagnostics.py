@@ -1,0 +1,383 @@
+"""Signs that a classifier hides its gradients, so that attacks seem to fail.
+
+After Athalye et al. (2018) and Carlini et al. (2019): a robust figure is believed only
+where none of these signs is seen. That none is seen proves nothing.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.tree_util import Partial
+from jaxtyping import Array, Bool, Int, Key
+
+from robustlabels import _validate, parallel
+from robustlabels._progress import Progress
+from robustlabels._stopping import Stop, never
+from robustlabels.data import Split, as_float
+from robustlabels.evaluation import budgets
+from robustlabels.evaluation._batchwise import batchwise
+from robustlabels.evaluation.checks import input_warnings
+from robustlabels.evaluation.curves import zero_gradients
+from robustlabels.evaluation.engine import Attacker, make_attacker
+from robustlabels.evaluation.records import Finding, provenance
+from robustlabels.objective import Classifier
+
+__all__ = ["Diagnosis", "make_diagnosis"]
+
+_LARGE = 0.5  # Every image can become the same grey one.
+_SCALE = 1024.0  # A power of two rounds nothing, so that only what is lost shows.
+_LEVEL = 0.01  # Of a sign test, and the share of examples that is no accident.
+
+
+class _Attack(NamedTuple):
+    """An attacker, and what it is to ascend."""
+
+    attacker: Attacker
+    epsilons: tuple[float, ...]
+    scale: float = 1.0
+    towards: Int[np.ndarray, " n"] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """Looks for signs of hidden gradients, compiled for classifiers to come.
+
+    From `make_diagnosis`. Replicas with other weights need no recompile.
+    """
+
+    attackers: Mapping[str, Attacker]
+    look: Callable
+    mesh: Mesh
+    batch_size: int
+    num_examples: int
+    num_steps: int
+    relative_step_size: float
+    num_restarts: int
+
+    def __call__(
+        self,
+        classifier: Classifier,
+        split: Split,
+        epsilon: str,
+        *,
+        key: Key[Array, ""],
+        identity: Mapping[str, Any],
+        split_name: str = "test",
+        stop: Stop = never,
+    ) -> Finding:
+        """The signs, the share of zero gradients, and the warnings of `checks`.
+
+        Args:
+          classifier: what is looked at, a pytree of arrays.
+          split: its first examples are attacked.
+          epsilon: as written, in [0, 1], such as "8/255".
+          key: of the random starts.
+          identity: what the finding says of the classifier.
+          split_name: what the finding says of the split.
+          stop: asked after every few steps of an attack.
+
+        Raises:
+          ValueError: for an epsilon outside of [0, 1], and as `checks.input_warnings`.
+          Stopped: when asked to stop.
+        """
+        began = time.monotonic()
+        value = float(Fraction(epsilon))
+        fix = f"Pixels live in [0, 1]: write 8/255, not {epsilon}."
+        _validate.in_range(0.0, 1.0, epsilon=value, fix=fix)
+        warnings = input_warnings(classifier, split, {epsilon: value})
+        some = Split(*(array[: self.num_examples] for array in split))
+        seen = batchwise(
+            self.look,
+            classifier,
+            len(some.labels),
+            lambda index: (as_float(some.images[index]), some.labels[index]),
+            what="looking at gradients",
+            mesh=self.mesh,
+            batch_size=self.batch_size,
+            stop=stop,
+        )
+        standing = self._attacked(classifier, some, value, seen, key, stop)
+        return Finding(
+            kind="hidden_gradient",
+            classifier=dict(identity),
+            split=split_name,
+            parameters={
+                "epsilon": epsilon,
+                "num_steps": self.num_steps,
+                "relative_step_size": self.relative_step_size,
+                "num_restarts": self.num_restarts,
+            },
+            n=len(some.labels),
+            values={
+                "signs": _signs(standing, self.num_steps, self.num_restarts),
+                "zero_gradients": {
+                    "own": float(np.mean(seen["zero_own"])),
+                    "margin": float(np.mean(seen["zero_margin"])),
+                },
+                "warnings": warnings,
+            },
+            images=None,
+            seconds=time.monotonic() - began,
+            provenance=provenance(),
+        )
+
+    def _attacked(
+        self,
+        classifier: Classifier,
+        split: Split,
+        epsilon: float,
+        seen: Mapping[str, np.ndarray],
+        key: Key[Array, ""],
+        stop: Stop,
+    ) -> dict[str, Bool[np.ndarray, " n"]]:
+        """Which examples stand against each attack, all from the same random starts."""
+        own, at = self.attackers["own"], (epsilon,)
+        both = tuple(sorted({epsilon, _LARGE}))
+        plan = {
+            "own": _Attack(own, both),
+            "targeted": _Attack(own, at, scale=-1.0, towards=seen["runner_up"]),
+            "times_1024": _Attack(own, at, scale=_SCALE),
+            "times_1/1024": _Attack(own, at, scale=1 / _SCALE),
+            "more": _Attack(self.attackers["more"], at),
+            "fine": _Attack(self.attackers["fine"], at),
+            "margin": _Attack(self.attackers["margin"], at),
+        }
+        restarts = range(1, self.num_restarts)
+        total = sum(a.attacker.num_units(split, a.epsilons) for a in plan.values())
+        total += len(restarts) * own.num_units(split, at)
+        with Progress(total=total, what="looking for signs", unit="steps") as progress:
+
+            def fallen(attack: _Attack, right, key):
+                return attack.attacker(
+                    _scaled(classifier, attack.scale),
+                    split,
+                    list(attack.epsilons),
+                    key=key,
+                    right=right,
+                    towards=attack.towards,
+                    advance=progress.advance,
+                    stop=stop,
+                ).fallen
+
+            right = seen["right"]
+            found = {name: fallen(attack, right, key) for name, attack in plan.items()}
+            standing = {name: flags > 0 for name, flags in found.items()}
+            standing["own"] = found["own"] > both.index(epsilon)
+            standing["at_large_epsilon"] = found["own"] > both.index(_LARGE)
+            stands = standing["own"]
+            for restart in restarts:
+                attack = _Attack(own, at)
+                stands = fallen(attack, stands, jax.random.fold_in(key, restart)) > 0
+        return standing | {"restarts": stands}
+
+
+def make_diagnosis(
+    *,
+    mesh: Mesh,
+    batch_size: int = 1000,
+    num_examples: int = 200,
+    num_steps: int = 40,
+    relative_step_size: float = 0.1,
+    num_restarts: int = 5,
+) -> Diagnosis:
+    """Prepares to look for signs of hidden gradients by PGD in Linf, started at random.
+
+    Attacks ascend the classifier's own loss unless it is said otherwise.
+
+    Args:
+      mesh: from `parallel.make_mesh`.
+      batch_size: examples that are attacked at a time.
+      num_examples: how many of the first examples are attacked.
+      num_steps: of the attack that the others are compared with.
+      relative_step_size: length of a step as a share of epsilon, positive.
+      num_restarts: random starts, the first included; at least 2.
+
+    Raises:
+      ValueError: for a value out of range.
+
+    >>> from robustlabels import objective
+    >>> model = objective.bind(objective.softmax().at({}, 1.0), lambda x: x[:, 0, 0])
+    >>> images = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32).reshape(2, 1, 1, 2)
+    >>> diagnose = make_diagnosis(mesh=parallel.make_mesh(), num_steps=10)
+    >>> split = Split(images, np.array([0, 1], np.int32))
+    >>> finding = diagnose(model, split, "0.1", key=jax.random.key(0), identity={})
+    >>> print(any(sign["yes"] for sign in finding.values["signs"]))
+    False
+    """
+    _validate.count(num_examples=num_examples, num_steps=num_steps)
+    _validate.count(num_restarts=num_restarts, minimum=2)
+
+    def attacker(loss_of: Callable, steps: int = 1, length: float = 1.0) -> Attacker:
+        attack = budgets.pgd(
+            num_steps=steps * num_steps, relative_step_size=length * relative_step_size
+        )
+        return make_attacker(attack, loss_of, mesh=mesh, batch_size=batch_size)
+
+    return Diagnosis(
+        attackers={
+            "own": attacker(_own),
+            "more": attacker(_own, steps=4),
+            "fine": attacker(_own, steps=4, length=0.25),
+            "margin": attacker(_margin),
+        },
+        look=jax.jit(parallel.per_example(_look, mesh)),
+        mesh=mesh,
+        batch_size=batch_size,
+        num_examples=num_examples,
+        num_steps=num_steps,
+        relative_step_size=relative_step_size,
+        num_restarts=num_restarts,
+    )
+
+
+def _own(classifier: Classifier) -> Callable:
+    return classifier.loss
+
+
+def _margin(classifier: Classifier) -> Callable:
+    return classifier.margin
+
+
+def _scaled(classifier: Classifier, scale: float) -> Classifier:
+    """The same classifier with a multiple of its loss; -1 makes the attack targeted.
+
+    The factor is an array, so that all multiples share a compile.
+    """
+    loss = Partial(_multiple, np.float32(scale), classifier.loss)
+    return classifier._replace(loss=loss)
+
+
+def _multiple(scale, loss, x, labels):
+    return scale * loss(x, labels)
+
+
+def _look(classifier: Classifier, x: Array, labels: Array) -> dict[str, Array]:
+    """What is to be known of clean examples."""
+    scores = classifier.scores(x)
+    own = jnp.arange(scores.shape[1])[None] == labels[:, None]
+    runner_up = jnp.argmax(jnp.where(own, -jnp.inf, scores), axis=1)
+    return {
+        "right": jnp.argmax(scores, axis=1) == labels,
+        "runner_up": runner_up.astype(jnp.int32),
+        "zero_own": zero_gradients(classifier.loss, x, labels),
+        "zero_margin": zero_gradients(classifier.margin, x, labels),
+    }
+
+
+def _signs(
+    standing: Mapping[str, Bool[np.ndarray, " n"]], num_steps: int, num_restarts: int
+) -> list[dict[str, Any]]:
+    """Each sign: its name, whether it is seen, figures, and what that means."""
+    own = standing["own"]
+    restarted, at_large = standing["restarts"], standing["at_large_epsilon"]
+    scaled = {name: standing[name] for name in ("times_1024", "times_1/1024")}
+    differ = {f"differ_{k}": int(np.sum(own != v)) for k, v in scaled.items()}
+    return [
+        _better(
+            "targeted_beats_untargeted",
+            "PGD towards the runner-up class",
+            "PGD without a target",
+            "the loss does not lead to the nearest wrong class",
+            targeted=standing["targeted"],
+            untargeted=own,
+        ),
+        _better(
+            "more_steps_weaker",
+            f"{num_steps} steps",
+            f"{4 * num_steps} steps of a quarter the size",
+            "gradients lead astray, and only a coarse step jumps out",
+            coarse=own,
+            fine=standing["fine"],
+        ),
+        _better(
+            "more_steps_stronger",
+            f"{4 * num_steps} steps",
+            f"{num_steps} steps",
+            "the attack has not come to its end",
+            more=standing["more"],
+            fewer=own,
+        ),
+        _sign(
+            "restarts_matter",
+            np.mean(own & ~restarted) > _LEVEL,
+            f"{_percent(restarted)} stand against {num_restarts} random starts of PGD, "
+            f"{_percent(own)} against the first",
+            "where it starts decides whether it succeeds",
+            one=np.mean(own),
+            all=np.mean(restarted),
+        ),
+        _sign(
+            "stands_at_large_epsilon",
+            np.mean(at_large) > _LEVEL,
+            f"{_percent(at_large)} stand at epsilon 0.5, where every image can become "
+            "the same grey one",
+            "the attack fails where it cannot but succeed",
+            accuracy=np.mean(at_large),
+        ),
+        _sign(
+            "scaling_changes_result",
+            max(differ.values()) > _LEVEL * len(own),
+            f"{_percent(scaled['times_1024'])} stand where the loss is multiplied by "
+            f"1024, {_percent(scaled['times_1/1024'])} where it is divided by 1024, "
+            f"{_percent(own)} where it is left alone",
+            "gradients are lost in rounding",
+            times_1=np.mean(own),
+            **{name: np.mean(flags) for name, flags in scaled.items()},
+            **differ,
+        ),
+        _better(
+            "margin_beats_own",
+            "PGD along the margin",
+            "PGD along the own loss",
+            "the own loss hides where it hurts",
+            margin=standing["margin"],
+            own=own,
+        ),
+    ]
+
+
+def _better(
+    name: str, first: str, second: str, meaning: str, **stands: np.ndarray
+) -> dict[str, Any]:
+    """The sign that the first of two attacks fells significantly more examples.
+
+    By a one-sided sign test on the examples that fall to one of them alone.
+    """
+    from scipy.stats import binomtest
+
+    (one, a), (other, b) = stands.items()
+    alone, not_alone = int(np.sum(~a & b)), int(np.sum(a & ~b))
+    discordant = alone + not_alone
+    p = 1.0
+    if discordant:
+        p = float(binomtest(alone, discordant, alternative="greater").pvalue)
+    return _sign(
+        name,
+        p < _LEVEL,
+        f"{_percent(a)} stand against {first}, {_percent(b)} against {second}",
+        meaning,
+        **{one: np.mean(a), other: np.mean(b)},
+        **{f"only_{one}": alone, f"only_{other}": not_alone, "p": p},
+    )
+
+
+def _sign(
+    name: str, yes: bool | np.bool_, finding: str, meaning: str, **figures: Any
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "yes": bool(yes),
+        "figures": {key: float(value) for key, value in figures.items()},
+        "sentence": f"{finding}: {meaning if yes else 'as it should be'}.",
+    }
+
+
+def _percent(flags: Bool[np.ndarray, " n"]) -> str:
+    return f"{100 * np.mean(flags):.1f} %"
