@@ -94,11 +94,11 @@ def score_warnings(scores: Float[np.ndarray, "n classes"]) -> list[str]:
     >>> score_warnings(np.array([[3.0, -1.0]]))
     []
     """
-    bad = np.isnan(scores).any(axis=1)
-    if bad.any():
+    bad = np.flatnonzero(np.isnan(scores).any(axis=1))
+    if bad.size:
         raise ValueError(
-            f"the scores of {bad.sum()} of {len(bad)} images are NaN, the first of "
-            f"image {np.argmax(bad)}. Did the training diverge? Lower the learning "
+            f"the scores of {len(bad)} of {len(scores)} images are NaN, the first of "
+            f"image {bad[0]}. Did the training diverge? Lower the learning "
             "rate and train again."
         )
     sums = scores.sum(axis=1)

