@@ -27,7 +27,7 @@ from robustlabels._stopping import Stop, Stopped, never
 from robustlabels.data import Split
 from robustlabels.evaluation import ledger as ledgers
 from robustlabels.evaluation.budgets import Attack
-from robustlabels.evaluation.outcome import Outcome
+from robustlabels.evaluation.outcome import Outcome, nothing_yet, to_arrays
 from robustlabels.evaluation.programs import (
     JUDGED_EVERY,
     Programs,
@@ -132,8 +132,10 @@ class Attacker:
             file = pathlib.Path(ledger)
             digest = self.digest(classifier, split, epsilons, key=key, towards=towards)
             stored = ledgers.load(file, digest)
-        if stored is None and right is None:
-            right = self._right(classifier, split)
+        if stored is None:
+            right = self._right(classifier, split) if right is None else right
+            stored = to_arrays(nothing_yet(split, right))
+        complete = "finished" in stored and bool(stored["finished"].all())
         run = Slots(
             self.programs,
             self.mesh,
@@ -142,14 +144,11 @@ class Attacker:
             split,
             epsilons,
             key=key,
-            right=right,
             towards=split.labels if towards is None else towards,
-            stored=stored,
+            start=stored,
         )
         advance(run.units)
         saved, pause = time.monotonic(), _SECONDS_BETWEEN_SAVES
-        if stored is not None and run.finished.all():
-            return run.outcome
         while run.fill():
             asked = stop()
             if file and (asked or time.monotonic() - saved > pause):
@@ -161,7 +160,7 @@ class Attacker:
             if asked:
                 raise Stopped
             advance(run.step())
-        if file:
+        if file and not complete:
             ledgers.save(file, digest, run.snapshot())
         return run.outcome
 

@@ -44,7 +44,7 @@ def save(path: pathlib.Path, digest: str, arrays: Mapping[str, np.ndarray]) -> N
       arrays: by name.
     """
     with whole(path) as file:
-        np.savez(file, digest=np.array(digest), **arrays)
+        np.savez(file, allow_pickle=False, **{"digest": np.array(digest), **arrays})
 
 
 def load(path: pathlib.Path, digest: str) -> dict[str, np.ndarray] | None:

@@ -1,5 +1,6 @@
 """What became of the examples of a split under an attack."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from robustlabels.data import Split, as_float
 
-__all__ = ["Outcome", "Shown", "nothing_yet"]
+__all__ = ["Outcome", "Shown", "from_arrays", "nothing_yet", "to_arrays"]
 
 _NUM_SHOWN = 10
 
@@ -54,6 +55,10 @@ class Outcome(NamedTuple):
 def nothing_yet(split: Split, right: Bool[np.ndarray, " n"]) -> Outcome:
     """The outcome before any attack.
 
+    Args:
+      split: images and class ids.
+      right: which of them are decided correctly.
+
     >>> split = Split(np.zeros((3, 1, 1, 1), np.uint8), np.zeros(3, np.int32))
     >>> print(nothing_yet(split, np.array([True, False, True])).fallen)
     [ 0 -1  0]
@@ -61,7 +66,7 @@ def nothing_yet(split: Split, right: Bool[np.ndarray, " n"]) -> Outcome:
     size, examples = len(split.labels), np.flatnonzero(right)[:_NUM_SHOWN]
     shown = Shown(
         examples=examples,
-        perturbed=as_float(split.images[examples]),
+        perturbed=np.array(as_float(split.images[examples])),
         decisions=split.labels[examples],
         confidences=np.zeros(len(examples), np.float32),
     )
@@ -73,3 +78,23 @@ def nothing_yet(split: Split, right: Bool[np.ndarray, " n"]) -> Outcome:
         survives_rounding=np.zeros(size, bool),
         shown=shown,
     )
+
+
+def to_arrays(outcome: Outcome) -> dict[str, np.ndarray]:
+    """An outcome as arrays by name, for a file."""
+    fields = outcome._asdict()
+    shown = fields.pop("shown")._asdict()
+    return {**fields, **{f"shown_{name}": array for name, array in shown.items()}}
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> Outcome:
+    """An outcome from `to_arrays`; other names are left alone.
+
+    >>> split = Split(np.zeros((3, 1, 1, 1), np.uint8), np.zeros(3, np.int32))
+    >>> outcome = nothing_yet(split, np.array([True, False, True]))
+    >>> print(from_arrays(to_arrays(outcome)).fallen)
+    [ 0 -1  0]
+    """
+    shown = Shown(**{name: arrays[f"shown_{name}"] for name in Shown._fields})
+    names = set(Outcome._fields) - {"shown"}
+    return Outcome(**{name: arrays[name] for name in names}, shown=shown)

@@ -1,6 +1,6 @@
 """The slots of an attack on a split: what fills them, what leaves, what is known."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Int, Key
 
 from robustlabels import parallel
 from robustlabels.data import Split
-from robustlabels.evaluation.outcome import Outcome, Shown, nothing_yet
+from robustlabels.evaluation.outcome import from_arrays, to_arrays
 from robustlabels.evaluation.programs import (
     Examples,
     Judged,
@@ -44,9 +44,8 @@ class Slots:
       split: as there.
       epsilons: as there.
       key: as there.
-      right: which examples are right when clean; None if there is a snapshot.
       towards: class ids that the loss is given.
-      stored: a `snapshot` to go on from.
+      start: a `snapshot` to go on from, or an outcome before any attack.
     """
 
     def __init__(
@@ -59,9 +58,8 @@ class Slots:
         epsilons: Sequence[float],
         *,
         key: Key[Array, ""],
-        right: Bool[np.ndarray, " n"] | None,
         towards: Int[np.ndarray, " n"],
-        stored: dict[str, np.ndarray] | None,
+        start: Mapping[str, np.ndarray],
     ):
         self._programs, self._mesh = programs, mesh
         self._shared = parallel.replicate(make_shared(classifier, key), mesh)
@@ -70,11 +68,14 @@ class Slots:
         slots = num_slots(split, mesh, batch_size)
         self._example, self._left = np.full((2, slots), -1, np.int32)
         self._goes_on = np.zeros(slots, bool)
-        self._x = self._examples = self._state = None
-        if stored is None:
-            self.outcome, self.finished = nothing_yet(split, right), ~right
-        else:
-            self._go_on(stored)
+        self._x: Any = None
+        self._examples: Any = None
+        self._state: Any = None
+        self.outcome = from_arrays(start)
+        self.finished = start.get("finished", self.outcome.fallen < 0)
+        # With another batch size, what was under way begins its epsilon again.
+        if "state_0" in start and len(start["example"]) == slots:
+            self._go_on(start)
         self._place_in_gallery = np.full(len(split.labels), -1)
         shown = self.outcome.shown.examples
         self._place_in_gallery[shown] = np.arange(len(shown))
@@ -144,21 +145,15 @@ class Slots:
             "example": self._example,
             "left": self._left,
             **{f"state_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)},
-            **{f"shown_{k}": v for k, v in self.outcome.shown._asdict().items()},
-            **{k: v for k, v in self.outcome._asdict().items() if k != "shown"},
+            **to_arrays(self.outcome),
         }
 
-    def _go_on(self, stored: dict[str, np.ndarray]) -> None:
-        shown = Shown(*(stored[f"shown_{name}"] for name in Shown._fields))
-        figures = (stored[name] for name in Outcome._fields[:-1])
-        self.outcome, self.finished = Outcome(*figures, shown), stored["finished"]
-        if len(stored["example"]) != len(self._example) or self.finished.all():
-            return  # Another batch size: what was under way begins its epsilon again.
-        self._example, self._left = stored["example"], stored["left"]
+    def _go_on(self, start: Mapping[str, np.ndarray]) -> None:
+        """Puts back what was in the slots."""
+        self._example, self._left = start["example"], start["left"]
         self._upload(images=True)
         like = jax.eval_shape(self._programs.begin, self._shared, self._examples)
-        count = len(jax.tree.leaves(like))
-        leaves = [stored[f"state_{i}"] for i in range(count)]
+        leaves = [start[f"state_{i}"] for i in range(len(jax.tree.leaves(like)))]
         state = jax.tree.unflatten(jax.tree.structure(like), leaves)
         self._state = parallel.split(state, self._mesh)
 
