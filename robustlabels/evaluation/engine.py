@@ -11,7 +11,6 @@ wrongly is an adversarial example, whatever later steps make of it.
 """
 
 import dataclasses
-import importlib.metadata
 import os
 import pathlib
 import time
@@ -72,7 +71,6 @@ class Attacker:
     ) -> str:
         """A hash of all that an outcome depends on; arguments as of the call."""
         return ledgers.digest(
-            importlib.metadata.version("robustlabels"),
             self.cell,
             list(map(float, epsilons)),
             jax.random.key_data(key),

@@ -1,6 +1,7 @@
 """How far the attack on a split came: a file to go on from."""
 
 import hashlib
+import importlib.metadata
 import json
 import pathlib
 import sys
@@ -18,14 +19,14 @@ __all__ = ["digest", "load", "save"]
 
 
 def digest(*parts: Any) -> str:
-    """A hash of pytrees of arrays, numbers and text: equal for equal content.
+    """A hash of pytrees of arrays, numbers and text, and of this package's version.
 
     >>> digest({"a": np.ones(2)}, "pgd") == digest({"a": np.ones(2)}, "pgd")
     True
     >>> digest(np.ones(2)) == digest(np.ones((2, 1)))
     False
     """
-    total = hashlib.sha256()
+    total = hashlib.sha256(importlib.metadata.version("robustlabels").encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(parts):
         array = None if isinstance(leaf, str) else np.asarray(leaf)
         said = leaf if array is None else [str(array.dtype), array.shape]

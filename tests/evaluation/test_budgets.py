@@ -48,9 +48,7 @@ CASES = {
 def test_the_harness_calls_the_public_attack(name):
     attack, public = CASES[name]
     expected = jax.jit(lambda x, y: public(classifier.loss, x, y))(*batch)
-    traced = jax.jit(
-        lambda x, y, e, k: attack(classifier.loss, x, y, epsilon=e, key=k)
-    )
+    traced = jax.jit(lambda x, y, e, k: attack(classifier.loss, x, y, epsilon=e, key=k))
     np.testing.assert_allclose(traced(*batch, EPSILON, KEY), expected, atol=1e-6)
     assert not np.array_equal(expected, batch[0])
 

@@ -35,6 +35,7 @@ def record(**changes):
         "low": 0.4,
         "high": 0.9,
         "zero_gradients": 0.2,
+        "fallen": {"n": 3, "confidence": 0.5},
         "seconds": 1.5,
         "provenance": {"versions": {"jax": "1"}, "commit": None},
     }
