@@ -9,7 +9,8 @@ from robustlabels.evaluation.records import Record
 
 __all__ = ["render_table"]
 
-Rows = dict[tuple[str, str], dict[str, list[Record]]]
+Seeds = dict[int, Record]
+Rows = dict[tuple[str, str], dict[str, Seeds]]
 
 
 def render_table(records: Iterable[Record]) -> str:
@@ -24,14 +25,15 @@ def render_table(records: Iterable[Record]) -> str:
     """
     records = list(records)
     seeds = len({_seed(record) for record in records})
-    clean: dict[tuple[str, str, int], list[Record]] = {}
+    clean: dict[tuple[str, str, int], Seeds] = {}
     rows: Rows = {}
     for record in sorted(records, key=_seed):
         if record.attack == "none":
-            clean.setdefault((_name(record), record.split, record.n), []).append(record)
+            cell = clean.setdefault((_name(record), record.split, record.n), {})
         else:
             row = rows.setdefault((record.attack, record.loss), {})
-            row.setdefault(record.epsilon, []).append(record)
+            cell = row.setdefault(record.epsilon, {})
+        cell[_seed(record)] = record
     lines = [_headline(of_seeds, seeds) for of_seeds in clean.values()]
     if rows:
         epsilons = sorted({e for row in rows.values() for e in row}, key=Fraction)
@@ -55,30 +57,26 @@ def _name(record: Record) -> str:
     )
 
 
-def _headline(of_seeds: Sequence[Record], seeds: int) -> str:
-    record = of_seeds[-1]
-    start = (
-        f"{_name(record)}: {record.split} accuracy {_cell(of_seeds, seeds)} %, error"
-    )
-    if seeds > 1:
-        error = _mean_and_deviation([1 - r.value for r in of_seeds], digits=2)
-        return (
-            f"{start} {error} % on {record.n} examples (mean ± standard deviation "
-            f"over {len(of_seeds)} seeds)"
-        )
+def _headline(of_seeds: Seeds, seeds: int) -> str:
+    *_, record = of_seeds.values()
+    accuracy = f"{record.split} accuracy {_cell(of_seeds, seeds)} %"
     error, low, high = (100 * share for share in record.error)
+    errors, meaning = f"{error:.2f} [{low:.2f}, {high:.2f}]", "95 % intervals"
+    if seeds > 1:
+        errors = _mean_and_deviation([r.error[0] for r in of_seeds.values()], digits=2)
+        meaning = f"mean ± standard deviation over {len(of_seeds)} seeds"
     return (
-        f"{start} {error:.2f} [{low:.2f}, {high:.2f}] % on {record.n} examples "
-        "(95 % intervals)"
+        f"{_name(record)}: {accuracy}, error {errors} % on {record.n} examples "
+        f"({meaning})"
     )
 
 
-def _cell(of_seeds: Sequence[Record], seeds: int) -> str:
+def _cell(of_seeds: Seeds, seeds: int) -> str:
     if seeds > 1:
-        text = _mean_and_deviation([record.value for record in of_seeds], digits=1)
+        text = _mean_and_deviation([r.value for r in of_seeds.values()], digits=1)
         few = len(of_seeds) < seeds
         return f"{text} ({len(of_seeds)} of {seeds} seeds)" if few else text
-    record = of_seeds[-1]
+    (record,) = of_seeds.values()
     return f"{100 * record.value:.1f} [{100 * record.low:.1f}, {100 * record.high:.1f}]"
 
 
@@ -104,7 +102,7 @@ def _warnings(rows: Rows) -> list[str]:
     lines = []
     for (attack, loss), row in rows.items():
         of_seeds = next(iter(row.values()))
-        share = np.mean([record.zero_gradients or 0.0 for record in of_seeds])
+        share = np.mean([record.zero_gradients or 0.0 for record in of_seeds.values()])
         if share > 0 and loss != "worst":
             lines.append(
                 f"Beware: {100 * share:.1f} % of the gradients of the {loss} loss are "
