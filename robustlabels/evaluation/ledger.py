@@ -58,7 +58,7 @@ def load(path: pathlib.Path, digest: str) -> dict[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             arrays = {name: stored[name] for name in stored.files}
         found = str(arrays.pop("digest"))
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
