@@ -1,4 +1,4 @@
-"""Evaluation: robustness curves, records with intervals, tables."""
+"""Evaluation: robustness curves, records with intervals, findings, tables."""
 
 from robustlabels.evaluation import budgets
 from robustlabels.evaluation.curves import (
@@ -7,29 +7,41 @@ from robustlabels.evaluation.curves import (
     worst_case,
     zero_gradients,
 )
+from robustlabels.evaluation.engine import Attacker, make_attacker
 from robustlabels.evaluation.measure import check_epsilons, measure, parse_epsilons
+from robustlabels.evaluation.outcome import Outcome, Shown
 from robustlabels.evaluation.records import (
+    Finding,
     Record,
     interval,
     provenance,
+    read_findings,
     read_records,
+    write_finding,
     write_record,
 )
 from robustlabels.evaluation.table import render_table
 
 __all__ = [
+    "Attacker",
+    "Finding",
+    "Outcome",
     "Record",
+    "Shown",
     "budgets",
     "check_epsilons",
     "interval",
+    "make_attacker",
     "measure",
     "parse_epsilons",
     "provenance",
+    "read_findings",
     "read_records",
     "render_table",
     "robustness_curve",
     "stands",
     "worst_case",
+    "write_finding",
     "write_record",
     "zero_gradients",
 ]

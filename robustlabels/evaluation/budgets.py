@@ -1,12 +1,15 @@
 """Attacks for the harness: everything about an attack but how far it may go.
 
-Each constructor returns an `Attack`, whose function takes epsilon and key at the call.
+Each constructor returns an `Attack`, which takes epsilon and key when they are known.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from jaxtyping import Array, Float, Int, Key
+
 from robustlabels import _validate, attacks
+from robustlabels.attacks import Iteration
 
 __all__ = ["fgsm", "gaussian_noise", "pgd", "uniform_noise"]
 
@@ -15,14 +18,33 @@ class Attack(NamedTuple):
     """An attack whose epsilon is open.
 
     Attributes:
-      function: (loss_fn, x, y, *, epsilon, key) -> x_adv.
+      iteration: (loss_fn, *, epsilon, key) -> `attacks.Iteration`; epsilon may be
+        traced, key is one key or one an example.
       follows_loss: whether the loss matters; noise has none to follow.
       unit_range: whether epsilon is a change of a pixel, in [0, 1].
     """
 
-    function: Callable[..., Any]
+    iteration: Callable[..., Iteration]
     follows_loss: bool
     unit_range: bool
+
+    def __call__(
+        self,
+        loss_fn: Callable[[Array, Array], Array],
+        x: Float[Array, "batch ..."],
+        y: Int[Array, " batch"],
+        *,
+        epsilon: Any,
+        key: Key[Array, "..."] | None = None,
+    ) -> Float[Array, "batch ..."]:
+        """Runs it from start to end, as `stands` and `robustness_curve` do.
+
+        >>> import jax.numpy as jnp
+        >>> x, y = jnp.array([[0.5, 0.9]]), jnp.array([0])
+        >>> print(fgsm()(lambda x, y: x.sum(-1), x, y, epsilon=0.25))
+        [[0.75 1.  ]]
+        """
+        return attacks.run(self.iteration(loss_fn, epsilon=epsilon, key=key), x, y)
 
 
 def fgsm() -> Attack:
@@ -32,11 +54,13 @@ def fgsm() -> Attack:
     True
     """
 
-    def attack(loss_fn, x, y, *, epsilon, key):
+    def iteration(loss_fn, *, epsilon, key):
         del key
-        return attacks.fgsm(loss_fn, x, y, epsilon=epsilon)
+        return attacks.pgd_iteration(
+            loss_fn, epsilon=epsilon, num_steps=1, step_size=epsilon
+        )
 
-    return Attack(attack, follows_loss=True, unit_range=True)
+    return Attack(iteration, follows_loss=True, unit_range=True)
 
 
 def pgd(
@@ -69,11 +93,9 @@ def pgd(
     )
     _validate.one_of(("linf", "l2"), norm=norm)
 
-    def attack(loss_fn, x, y, *, epsilon, key):
-        return attacks.pgd(
+    def iteration(loss_fn, *, epsilon, key):
+        return attacks.pgd_iteration(
             loss_fn,
-            x,
-            y,
             epsilon=epsilon,
             num_steps=num_steps,
             step_size=relative_step_size * epsilon,
@@ -81,7 +103,7 @@ def pgd(
             key=key if random_start else None,
         )
 
-    return Attack(attack, follows_loss=True, unit_range=norm == "linf")
+    return Attack(iteration, follows_loss=True, unit_range=norm == "linf")
 
 
 def gaussian_noise() -> Attack:
@@ -91,11 +113,11 @@ def gaussian_noise() -> Attack:
     False
     """
 
-    def attack(loss_fn, x, y, *, epsilon, key):
-        del loss_fn, y
-        return attacks.gaussian_noise(x, epsilon=epsilon, key=key)
+    def iteration(loss_fn, *, epsilon, key):
+        del loss_fn
+        return attacks.gaussian_noise_iteration(epsilon=epsilon, key=key)
 
-    return Attack(attack, follows_loss=False, unit_range=False)
+    return Attack(iteration, follows_loss=False, unit_range=False)
 
 
 def uniform_noise(*, norm: str = "linf") -> Attack:
@@ -112,8 +134,8 @@ def uniform_noise(*, norm: str = "linf") -> Attack:
     """
     _validate.one_of(("linf", "l2"), norm=norm)
 
-    def attack(loss_fn, x, y, *, epsilon, key):
-        del loss_fn, y
-        return attacks.uniform_noise(x, epsilon=epsilon, key=key, norm=norm)
+    def iteration(loss_fn, *, epsilon, key):
+        del loss_fn
+        return attacks.uniform_noise_iteration(epsilon=epsilon, key=key, norm=norm)
 
-    return Attack(attack, follows_loss=False, unit_range=norm == "linf")
+    return Attack(iteration, follows_loss=False, unit_range=norm == "linf")

@@ -1,22 +1,23 @@
-"""Attacks on a whole split, batch by batch, with a record for every cell."""
+"""Every attack on every replica, with a record a cell and a finding an attack."""
 
 import functools
-import time
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Bool, Int
+from jax.sharding import Mesh
 
-from robustlabels import _validate
+from robustlabels import _validate, parallel
 from robustlabels._progress import Progress
-from robustlabels.data import Split, as_float, filled_batches
+from robustlabels._stopping import Stop, never
+from robustlabels.data import Split
 from robustlabels.evaluation import curves
 from robustlabels.evaluation.budgets import Attack
-from robustlabels.evaluation.records import Record, interval, provenance
+from robustlabels.evaluation.engine import make_attacker
+from robustlabels.evaluation.programs import of_images, over
+from robustlabels.evaluation.records import Finding, Record
+from robustlabels.evaluation.replica import Book, Replica
 from robustlabels.objective import Classifier
 
 __all__ = ["check_epsilons", "measure", "parse_epsilons"]
@@ -59,93 +60,6 @@ def parse_epsilons(text: str) -> dict[str, float]:
     return dict(sorted(epsilons.items(), key=lambda item: item[1]))
 
 
-def measure(
-    classifier: Classifier,
-    split: Split,
-    attacks: Mapping[str, tuple[Attack, Mapping[str, Any]]],
-    *,
-    epsilons: Mapping[str, float],
-    identity: Mapping[str, Any],
-    split_name: str = "test",
-    batch_size: int = 1000,
-    seed: int = 0,
-) -> Iterator[Record]:
-    """Yields the clean accuracy, then every attack by every loss at every epsilon.
-
-    Attacks that follow a loss run by the classifier's own loss and by its margin, and
-    the worst of both per example is a third row. An example that falls at an epsilon
-    has fallen at every larger one.
-
-    Args:
-      classifier: what is attacked, a pytree of arrays.
-      split: images and class ids.
-      attacks: by name, the attack and its parameters as they go into the record.
-      epsilons: as written to their values, growing; see `parse_epsilons`.
-      identity: what the record says of the classifier.
-      split_name: what the record says of the split.
-      batch_size: examples a call; the last batch is filled up.
-      seed: of random attacks; example i draws from a key of its own.
-
-    Raises:
-      ValueError: for an empty split, or an epsilon that an attack cannot take; when
-        the first record is asked for.
-    """
-    check_epsilons(attacks, epsilons)
-    size = len(split.labels)
-    batches, _ = filled_batches(np.arange(size), batch_size)
-    record = functools.partial(
-        Record,
-        classifier=dict(identity),
-        split=split_name,
-        n=size,
-        provenance=provenance(),
-    )
-
-    def summarised(correct, **fields):
-        value, low, high = interval(correct)
-        return record(value=value, low=low, high=high, **fields)
-
-    began = time.monotonic()
-    correct = _over(batches, split, jax.jit(_correct), classifier)
-    yield summarised(
-        correct,
-        attack="none",
-        parameters={},
-        loss="none",
-        epsilon="0",
-        zero_gradients=None,
-        seconds=time.monotonic() - began,
-    )
-    rows = sum(2 if attack.follows_loss else 1 for attack, _ in attacks.values())
-    total = rows * len(epsilons) * len(batches)
-    with Progress(total=total, what="attacking", unit="batches") as progress:
-        for name, (attack, parameters) in attacks.items():
-            flags, zeros, taken = {}, {}, {}
-            for loss in ("own", "margin") if attack.follows_loss else ("none",):
-                began = time.monotonic()
-                advance = functools.partial(progress.advance, attack=name, loss=loss)
-                flags[loss] = _curve(
-                    classifier, split, batches, attack, loss, epsilons, seed, advance
-                )
-                zeros[loss] = _zeros(classifier, split, batches, loss)
-                taken[loss] = time.monotonic() - began
-            if attack.follows_loss:
-                flags["worst"] = np.asarray(curves.worst_case(*flags.values()))
-                zeros["worst"] = max(zeros.values())
-                taken["worst"] = sum(taken.values())
-            for loss, curve in flags.items():
-                for row, epsilon in zip(curve, epsilons, strict=True):
-                    yield summarised(
-                        row,
-                        attack=name,
-                        parameters=dict(parameters),
-                        loss=loss,
-                        epsilon=epsilon,
-                        zero_gradients=zeros[loss],
-                        seconds=taken[loss] / len(epsilons),
-                    )
-
-
 def check_epsilons(
     attacks: Mapping[str, tuple[Attack, Mapping[str, Any]]],
     epsilons: Mapping[str, float],
@@ -165,66 +79,107 @@ def check_epsilons(
                 _validate.in_range(0.0, 1.0, epsilon=value, fix=fix)
 
 
-def _over(
-    batches: Int[np.ndarray, "steps batch"], split: Split, function: Any, *before: Any
-) -> Bool[np.ndarray, " n"]:
-    """Flags of a function of (*before, x, y) over a split, without the filling."""
-    flags = []
-    for index in batches:
-        x, y = as_float(jnp.asarray(split.images[index])), split.labels[index]
-        flags.append(np.asarray(function(*before, x, jnp.asarray(y))))
-    return np.concatenate(flags)[: len(split.labels)]
+def measure(
+    classifiers: Sequence[tuple[Mapping[str, Any], Classifier]],
+    split: Split,
+    attacks: Mapping[str, tuple[Attack, Mapping[str, Any]]],
+    *,
+    epsilons: Mapping[str, float],
+    seed: int = 0,
+    batch_size: int = 1000,
+    mesh: Mesh | None = None,
+    folder: str | os.PathLike | None = None,
+    split_name: str = "test",
+    stop: Stop = never,
+) -> Iterator[Record | Finding]:
+    """Yields, for each replica, its clean accuracy, then every attack by every loss.
+
+    Attacks that follow a loss run by the classifier's own loss and by its margin, and
+    the worst of both per example is a third row. An example that falls at an epsilon
+    has fallen at every larger one. After the records of an attack by a loss, one at
+    each epsilon, comes a finding with the images by which examples fell.
+
+    Args:
+      classifiers: what the records say of each, and what is attacked, a pytree of
+        arrays. All are alike but for their arrays, so that each attack is compiled
+        once.
+      split: images and class ids.
+      attacks: by name, the attack and its parameters as they go into the record.
+      epsilons: as written to their values, growing; see `parse_epsilons`.
+      seed: of random attacks on a classifier whose description has no "seed"; example
+        i draws from a key of its own.
+      batch_size: examples that are attacked at a time.
+      mesh: the devices that share them; by default all there are.
+      folder: of the run. What is found is written there before it is yielded; what is
+        there already, of the same classifier and attack, is read and not computed
+        again, and what was under way goes on.
+      split_name: what the record says of the split.
+      stop: asked between chunks of steps whether to stop.
+
+    Raises:
+      ValueError: for an empty split, or an epsilon that an attack cannot take; when
+        the first record is asked for.
+      Stopped: if asked to stop; with a folder the next call goes on from there.
+      OSError: if the folder cannot be written; what was there before stays.
+    """
+    check_epsilons(attacks, epsilons)
+    _validate.count(batch_size=batch_size)
+    mesh = parallel.make_mesh() if mesh is None else mesh
+    attackers = {
+        (name, loss): make_attacker(
+            attack,
+            _LOSSES[loss],
+            mesh=mesh,
+            batch_size=batch_size,
+            cell=[name, dict(parameters), loss],
+        )
+        for name, (attack, parameters) in attacks.items()
+        for loss in _losses_of(attack)
+    }
+    book = Book(folder)
+    programs = {loss: of_images(_zero_of(loss), mesh) for loss in ("own", "margin")}
+    programs["clean"] = of_images(_correct, mesh)
+    values = list(epsilons.values())
+    units = sum(attacker.num_units(split, values) for attacker in attackers.values())
+    total = units * len(classifiers)
+    with Progress(total=total, what="attacking", unit="steps") as progress:
+        for identity, classifier in classifiers:
+            replica = Replica(
+                classifier,
+                dict(identity),
+                identity.get("seed", seed),
+                split,
+                split_name,
+                epsilons,
+                book,
+                flags=functools.cache(
+                    lambda name, classifier=classifier: over(
+                        programs[name],
+                        classifier,
+                        split,
+                        mesh=mesh,
+                        batch_size=batch_size,
+                    )
+                ),
+                advance=progress.advance,
+                stop=stop,
+            )
+            yield replica.clean()
+            for name, (attack, parameters) in attacks.items():
+                by_loss = {loss: attackers[name, loss] for loss in _losses_of(attack)}
+                yield from replica.attacked(name, dict(parameters), by_loss)
+
+
+def _losses_of(attack: Attack) -> tuple[str, ...]:
+    return ("own", "margin") if attack.follows_loss else ("none",)
 
 
 def _correct(classifier, x, y):
-    return jnp.argmax(classifier.scores(x), axis=-1) == y
+    return classifier.scores(x).argmax(-1) == y
 
 
-def _curve(
-    classifier: Classifier,
-    split: Split,
-    batches: Int[np.ndarray, "steps batch"],
-    attack: Attack,
-    loss: str,
-    epsilons: Mapping[str, float],
-    seed: int,
-    advance: Any,
-) -> Bool[np.ndarray, "epsilons n"]:
-    """Which examples stand at each epsilon; what fell is not attacked again."""
-    key = jax.random.key(seed)
-
-    @jax.jit
-    def stands(classifier, x, y, index, epsilon):
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
-        loss_fn = _LOSSES[loss](classifier)
-        return curves.stands(
-            classifier.scores, attack.function, loss_fn, x, y, epsilon=epsilon, key=keys
-        )
-
-    flags = np.zeros((len(epsilons), len(batches), len(batches[0])), bool)
-    for column, index in enumerate(batches):
-        x = as_float(jnp.asarray(split.images[index]))
-        y, index = jnp.asarray(split.labels[index]), jnp.asarray(index)
-        standing = np.ones(len(index), bool)
-        for row, epsilon in enumerate(epsilons.values()):
-            if standing.any():
-                standing &= np.asarray(stands(classifier, x, y, index, epsilon))
-            flags[row, column] = standing
-            advance()
-    return flags.reshape(len(epsilons), -1)[:, : len(split.labels)]
-
-
-def _zeros(
-    classifier: Classifier,
-    split: Split,
-    batches: Int[np.ndarray, "steps batch"],
-    loss: str,
-) -> float | None:
-    if loss == "none":
-        return None
-
-    @jax.jit
+def _zero_of(loss: str) -> Callable:
     def zero(classifier, x, y):
         return curves.zero_gradients(_LOSSES[loss](classifier), x, y)
 
-    return float(np.mean(_over(batches, split, zero, classifier)))
+    return zero

@@ -1,4 +1,4 @@
-"""One JSON record a cell: what was measured, how, and on what."""
+"""One JSON file a cell or a finding: what was measured, how, and on what."""
 
 import dataclasses
 import datetime
@@ -9,13 +9,25 @@ import json
 import os
 import pathlib
 import subprocess
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Bool
 
-__all__ = ["Record", "interval", "provenance", "read_records", "write_record"]
+from robustlabels.evaluation._whole import whole
+
+__all__ = [
+    "Finding",
+    "Record",
+    "interval",
+    "provenance",
+    "read_findings",
+    "read_records",
+    "write_finding",
+    "write_record",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +54,8 @@ class Record:
         are still wrong when pixels are rounded to 8 bits, `survive_8_bits`. None for
         the clean accuracy and for "worst"; medians are None where none fell.
       seconds: what the attack took, compilation included.
-      provenance: versions, commit, device and time.
+      provenance: versions, commit, device, time, and in `digest` a hash of all that the
+        figures depend on.
     """
 
     classifier: dict[str, Any]
@@ -153,8 +166,8 @@ def provenance() -> dict[str, Any]:
 def write_record(workdir: str | os.PathLike, record: Record) -> pathlib.Path:
     """Writes a record into `WORKDIR/evaluation`, whole or not at all.
 
-    The same cell, measured again, replaces the older record; the same attack with other
-    parameters is another cell.
+    The same cell of the same replica, measured again, replaces the older record; the
+    same attack with other parameters is another cell.
 
     Args:
       workdir: the run's folder.
@@ -162,17 +175,46 @@ def write_record(workdir: str | os.PathLike, record: Record) -> pathlib.Path:
 
     Returns:
       The file.
+
+    Raises:
+      OSError: if it cannot be written; an older record stays as it was.
     """
-    folder = pathlib.Path(workdir) / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    cell = json.dumps([record.split, record.parameters, record.n], sort_keys=True)
-    digest = hashlib.sha256(cell.encode()).hexdigest()[:8]
-    epsilon = record.epsilon.replace("/", "_")
-    path = folder / f"{record.attack}-{record.loss}-{epsilon}-{digest}.json"
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    unfinished.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n")
-    unfinished.replace(path)
-    return path
+    name = [record.attack, record.loss, record.epsilon.replace("/", "_")]
+    cell = [record.split, record.parameters, record.n]
+    return _write(workdir, record, name, cell)
+
+
+def write_finding(
+    workdir: str | os.PathLike,
+    finding: Finding,
+    images: Mapping[str, np.ndarray] | None = None,
+) -> pathlib.Path:
+    """Writes a finding into `WORKDIR/evaluation`, whole or not at all.
+
+    The same finding on the same replica replaces the older one.
+
+    Args:
+      workdir: the run's folder.
+      finding: what to write.
+      images: arrays by name; they go into an npz beside it, which it names then.
+
+    Returns:
+      The file of the finding.
+
+    Raises:
+      OSError: if it cannot be written; an older finding stays as it was.
+    """
+    name = [finding.kind]
+    name += [
+        finding.parameters[k] for k in ("attack", "loss") if k in finding.parameters
+    ]
+    cell = [finding.split, finding.parameters]
+    if images is not None:
+        path = _path(workdir, finding, name, cell).with_suffix(".npz")
+        with whole(path) as file:
+            np.savez(file, allow_pickle=False, **dict(images))
+        finding = dataclasses.replace(finding, images=path.name)
+    return _write(workdir, finding, name, cell)
 
 
 def read_records(workdir: str | os.PathLike) -> list[Record]:
@@ -182,15 +224,50 @@ def read_records(workdir: str | os.PathLike) -> list[Record]:
       workdir: the run's folder.
 
     Raises:
-      ValueError: naming a file that holds no record.
+      ValueError: naming a file that holds neither a record nor a finding.
     """
-    records = []
+    return [found for found in _read(workdir) if isinstance(found, Record)]
+
+
+def read_findings(workdir: str | os.PathLike) -> list[Finding]:
+    """All findings of a run, in the order of their file names.
+
+    Args:
+      workdir: the run's folder.
+
+    Raises:
+      ValueError: naming a file that holds neither a record nor a finding.
+    """
+    return [found for found in _read(workdir) if isinstance(found, Finding)]
+
+
+def _path(
+    workdir: str | os.PathLike, found: Record | Finding, name: list, cell: list
+) -> pathlib.Path:
+    """The file of a cell: names and seed to be read, the rest as a digest."""
+    text = json.dumps(cell, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    parts = [*name, f"seed{found.classifier.get('seed', 0)}", digest]
+    return pathlib.Path(workdir) / "evaluation" / f"{'-'.join(parts)}.json"
+
+
+def _write(
+    workdir: str | os.PathLike, found: Record | Finding, name: list, cell: list
+) -> pathlib.Path:
+    path = _path(workdir, found, name, cell)
+    text = json.dumps(dataclasses.asdict(found), indent=2) + "\n"
+    with whole(path) as file:
+        file.write(text.encode())
+    return path
+
+
+def _read(workdir: str | os.PathLike) -> Iterator[Record | Finding]:
     for path in sorted((pathlib.Path(workdir) / "evaluation").glob("*.json")):
         try:
-            records.append(Record(**json.loads(path.read_text())))
+            fields = json.loads(path.read_text())
+            yield Finding(**fields) if "kind" in fields else Record(**fields)
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"{path} holds no evaluation record ({error}): delete it and evaluate "
                 "again."
             ) from error
-    return records

@@ -1,53 +1,90 @@
 """Records as a table of text."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+
+import numpy as np
 
 from robustlabels.evaluation.records import Record
 
 __all__ = ["render_table"]
 
+Seeds = dict[int, Record]
+Rows = dict[tuple[str, str], dict[str, Seeds]]
+
 
 def render_table(records: Iterable[Record]) -> str:
-    """Accuracies in percent with their 95 % intervals, an attack and loss a row.
+    """Accuracies in percent, an attack and loss a row; epsilons grow to the right.
 
-    Epsilons grow from left to right, in whatever order the records come.
+    Records of one seed come with their 95 % intervals. Of several seeds there is the
+    mean with the standard deviation over seeds, and a cell that lacks some says how
+    many it has.
 
     Args:
-      records: of one classifier on one split, the clean one among them.
+      records: of one classifier on one split in any order, the clean ones among them.
     """
     records = list(records)
-    clean = [record for record in records if record.attack == "none"]
-    attacked = [record for record in records if record.attack != "none"]
-    lines = [_headline(record) for record in clean]
-    epsilons = sorted({record.epsilon for record in attacked}, key=Fraction)
-    rows: dict[tuple[str, str], dict[str, Record]] = {}
-    for record in attacked:
-        rows.setdefault((record.attack, record.loss), {})[record.epsilon] = record
+    seeds = len({_seed(record) for record in records})
+    clean: dict[tuple[str, str, int], Seeds] = {}
+    rows: Rows = {}
+    for record in sorted(records, key=_seed):
+        if record.attack == "none":
+            cell = clean.setdefault((_name(record), record.split, record.n), {})
+        else:
+            row = rows.setdefault((record.attack, record.loss), {})
+            cell = row.setdefault(record.epsilon, {})
+        cell[_seed(record)] = record
+    lines = [_headline(of_seeds, seeds) for of_seeds in clean.values()]
     if rows:
+        epsilons = sorted({e for row in rows.values() for e in row}, key=Fraction)
         cells = [["accuracy under", "loss", *(f"epsilon {e}" for e in epsilons)]]
         for (attack, loss), row in rows.items():
-            shown = [_cell(row[e]) if e in row else "" for e in epsilons]
+            shown = [_cell(row[e], seeds) if e in row else "" for e in epsilons]
             cells.append([attack, "" if loss == "none" else loss, *shown])
         lines += ["", *_aligned(cells), *_warnings(rows)]
     return "\n".join(lines)
 
 
-def _headline(record: Record) -> str:
-    error, low, high = (100 * share for share in record.error)
-    name = " / ".join(
+def _seed(record: Record) -> int:
+    return record.classifier.get("seed", 0)
+
+
+def _name(record: Record) -> str:
+    return " / ".join(
         str(record.classifier[part])
         for part in ("data", "encoder", "head", "objective")
         if part in record.classifier
     )
+
+
+def _headline(of_seeds: Seeds, seeds: int) -> str:
+    *_, record = of_seeds.values()
+    accuracy = f"{record.split} accuracy {_cell(of_seeds, seeds)} %"
+    error, low, high = (100 * share for share in record.error)
+    errors, meaning = f"{error:.2f} [{low:.2f}, {high:.2f}]", "95 % intervals"
+    if seeds > 1:
+        errors = _mean_and_deviation([r.error[0] for r in of_seeds.values()], digits=2)
+        meaning = f"mean ± standard deviation over {len(of_seeds)} seeds"
     return (
-        f"{name}: {record.split} accuracy {_cell(record)} %, error {error:.2f} "
-        f"[{low:.2f}, {high:.2f}] % on {record.n} examples (95 % intervals)"
+        f"{_name(record)}: {accuracy}, error {errors} % on {record.n} examples "
+        f"({meaning})"
     )
 
 
-def _cell(record: Record) -> str:
+def _cell(of_seeds: Seeds, seeds: int) -> str:
+    if seeds > 1:
+        text = _mean_and_deviation([r.value for r in of_seeds.values()], digits=1)
+        few = len(of_seeds) < seeds
+        return f"{text} ({len(of_seeds)} of {seeds} seeds)" if few else text
+    (record,) = of_seeds.values()
     return f"{100 * record.value:.1f} [{100 * record.low:.1f}, {100 * record.high:.1f}]"
+
+
+def _mean_and_deviation(shares: Sequence[float], *, digits: int) -> str:
+    mean = f"{100 * np.mean(shares):.{digits}f}"
+    if len(shares) == 1:
+        return mean
+    return f"{mean} ± {100 * np.std(shares, ddof=1):.{digits}f}"
 
 
 def _aligned(cells: list[list[str]]) -> list[str]:
@@ -60,12 +97,13 @@ def _aligned(cells: list[list[str]]) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _warnings(rows: dict[tuple[str, str], dict[str, Record]]) -> list[str]:
+def _warnings(rows: Rows) -> list[str]:
     """A sentence for every row whose gradients are partly zero."""
     lines = []
     for (attack, loss), row in rows.items():
-        share = next(iter(row.values())).zero_gradients
-        if share and loss != "worst":
+        of_seeds = next(iter(row.values()))
+        share = np.mean([record.zero_gradients or 0.0 for record in of_seeds.values()])
+        if share > 0 and loss != "worst":
             lines.append(
                 f"Beware: {100 * share:.1f} % of the gradients of the {loss} loss are "
                 f"exactly zero, and {attack} cannot move these examples."

@@ -48,9 +48,7 @@ CASES = {
 def test_the_harness_calls_the_public_attack(name):
     attack, public = CASES[name]
     expected = jax.jit(lambda x, y: public(classifier.loss, x, y))(*batch)
-    traced = jax.jit(
-        lambda x, y, e, k: attack.function(classifier.loss, x, y, epsilon=e, key=k)
-    )
+    traced = jax.jit(lambda x, y, e, k: attack(classifier.loss, x, y, epsilon=e, key=k))
     np.testing.assert_allclose(traced(*batch, EPSILON, KEY), expected, atol=1e-6)
     assert not np.array_equal(expected, batch[0])
 
@@ -62,7 +60,7 @@ def test_the_defaults_are_those_that_are_documented():
         )
     )
     found = jax.jit(
-        lambda x, y: budgets.pgd().function(classifier.loss, x, y, epsilon=0.1, key=KEY)
+        lambda x, y: budgets.pgd()(classifier.loss, x, y, epsilon=0.1, key=KEY)
     )
     np.testing.assert_allclose(found(*batch), expected(*batch), atol=1e-6)
 

@@ -34,7 +34,7 @@ def curve_of():
         return jax.jit(
             lambda x, y, epsilons, key: robustness_curve(
                 classifier.scores,
-                ATTACKS[name].function,
+                ATTACKS[name],
                 classifier.loss,
                 x,
                 y,
@@ -50,7 +50,7 @@ def curve_of():
 def test_a_curve_is_a_loop_that_remembers_who_fell(name, curve_of):
     epsilons, key = [0.0, 0.03, 0.06, 0.2, 0.9], jax.random.key(1)
     attack = jax.jit(
-        lambda e: ATTACKS[name].function(classifier.loss, *batch, epsilon=e, key=key)
+        lambda e: ATTACKS[name](classifier.loss, *batch, epsilon=e, key=key)
     )
     upright, expected, single = np.ones(23, bool), [], []
     for epsilon in epsilons:
@@ -64,7 +64,7 @@ def test_a_curve_is_a_loop_that_remembers_who_fell(name, curve_of):
     flags = jax.jit(
         lambda e: stands(
             classifier.scores,
-            ATTACKS[name].function,
+            ATTACKS[name],
             classifier.loss,
             *batch,
             epsilon=e,

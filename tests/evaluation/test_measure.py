@@ -1,14 +1,25 @@
 """Measuring a split against a plain loop over its examples, one at a time."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
-from small_classifier import batch, classifier, split
+from small_classifier import batch, classifier, outputs_of, split, weights
 
-from robustlabels import attacks, data
-from robustlabels.evaluation import budgets, measure, parse_epsilons
+from robustlabels import attacks, data, objective, parallel
+from robustlabels._stopping import Stopped
+from robustlabels.evaluation import (
+    Finding,
+    Record,
+    budgets,
+    measure,
+    parse_epsilons,
+    read_findings,
+    read_records,
+)
 from robustlabels.objective import Classifier
 
 EPSILONS = {"0": 0.0, "8/255": 8 / 255, "0.06": 0.06, "0.9": 0.9}
@@ -32,24 +43,40 @@ def alone(name, loss_fn, x, y, epsilon, key):
     )
 
 
-def measured(classifier, split, batch_size, chosen=ATTACKS, epsilons=EPSILONS):
+IDENTITY = {"data": "fake", "epoch": 3, "seed": SEED}
+
+
+def everything(
+    classifiers, split=split, chosen=ATTACKS, epsilons=EPSILONS, batch_size=8, **more
+):
     return list(
         measure(
-            classifier,
+            classifiers,
             split,
             chosen,
             epsilons=epsilons,
-            identity={"data": "fake", "epoch": 3},
             split_name="validation",
             batch_size=batch_size,
-            seed=SEED,
+            **more,
         )
     )
 
 
+def measured(classifier, split, batch_size, chosen=ATTACKS, epsilons=EPSILONS):
+    """The records alone, of one classifier."""
+    pairs = [(IDENTITY, classifier)]
+    found = everything(pairs, split, chosen, epsilons, batch_size)
+    return [one for one in found if isinstance(one, Record)]
+
+
 @pytest.fixture(scope="module")
-def records():
-    return measured(classifier, split, 8)
+def found():
+    return everything([(IDENTITY, classifier)])
+
+
+@pytest.fixture(scope="module")
+def records(found):
+    return [one for one in found if isinstance(one, Record)]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +134,7 @@ def test_the_clean_row_is_the_accuracy(records):
 
 def test_what_a_record_says(records):
     for record in records:
-        assert record.classifier == {"data": "fake", "epoch": 3}
+        assert record.classifier == IDENTITY
         assert (record.split, record.n) == ("validation", 23)
         assert record.low <= record.value <= record.high
         assert record.seconds >= 0
@@ -126,6 +153,248 @@ def test_the_batch_size_changes_no_figure(records, batch_size, name):
         for rows in (found, expected)
     ]
     assert figures[0] == figures[1]
+
+
+def test_the_images_by_which_examples_fell_are_in_the_record(records, stands_alone):
+    upright = np.argmax(np.asarray(classifier.scores(batch[0])), 1) == split.labels
+    for record in records:
+        if record.loss == "worst" or record.attack == "none":
+            assert record.fallen is None
+            continue
+        row = stands_alone[record.attack, record.loss]
+        row = row[list(EPSILONS).index(record.epsilon)]
+        assert record.fallen["n"] == np.sum(upright & ~row)
+        assert 0 <= record.fallen["survive_8_bits"] <= record.fallen["n"]
+        figures = [record.fallen[k] for k in ("confidence", "l0", "l1", "l2", "linf")]
+        if record.fallen["n"] == 0:
+            assert figures == [None] * 5
+            continue
+        epsilon = EPSILONS[record.epsilon]
+        assert 1 / 3 <= figures[0] <= 1
+        assert figures[4] <= epsilon + 1e-6
+        assert figures[3] <= figures[4] * 4 + 1e-6
+        assert figures[1] <= 16
+
+
+def test_medians_are_those_of_fgsm_on_each_example(records, stands_alone):
+    x, y = batch
+    upright, smallest = stands_alone["fgsm", "own"], {}
+    for epsilon, row in zip(EPSILONS.values(), upright, strict=True):
+        x_adv = attacks.fgsm(classifier.loss, x, y, epsilon=epsilon)
+        length = np.sqrt(np.sum((np.asarray(x_adv) - x) ** 2, axis=(1, 2, 3)))
+        for i in np.flatnonzero(upright[0] & ~row):
+            smallest.setdefault(i, length[i])
+    (record,) = (
+        r for r in records if (r.attack, r.loss, r.epsilon) == ("fgsm", "own", "0.9")
+    )
+    assert record.fallen["n"] == len(smallest)
+    expected = np.median(list(smallest.values()))
+    assert record.fallen["l2"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_finding_follows_the_records_of_each_loss(found):
+    kinds = ["finding" if isinstance(one, Finding) else one.loss for one in found]
+    each = len(EPSILONS)
+    both = ["own"] * each + ["finding"] + ["margin"] * each + ["finding"]
+    noise = ["none"] * each + ["finding"]
+    assert kinds == ["none", *(both + ["worst"] * each) * 2, *noise]
+    for one in (f for f in found if isinstance(f, Finding)):
+        assert (one.kind, one.split, one.classifier) == (
+            "adversarial",
+            "validation",
+            IDENTITY,
+        )
+        name, loss = one.parameters["attack"], one.parameters["loss"]
+        expected = {"attack": name, "loss": loss, "epsilons": list(EPSILONS)}
+        assert one.parameters == {**ATTACKS[name][1], **expected}
+        last = [r for r in found if isinstance(r, Record) and r.epsilon == "0.9"]
+        (record,) = (r for r in last if (r.attack, r.loss) == (name, loss))
+        assert one.n == one.values["n"] == record.fallen["n"] > 0
+        assert one.values["median_confidence"] == record.fallen["confidence"]
+        histogram = one.values["confidence_histogram"]
+        np.testing.assert_allclose(histogram["edges"], np.linspace(0, 1, 21))
+        assert sum(histogram["counts"]) == one.n
+        assert one.images is None
+
+
+def replicas():
+    second = [w + np.float32(0.2) for w in weights]
+    predict = Partial(outputs_of, *map(jnp.asarray, second))
+    other = objective.bind(objective.softmax().at({}, 1.0), predict)
+    return [(IDENTITY, classifier), ({**IDENTITY, "seed": SEED + 1}, other)]
+
+
+SHORT = {name: ATTACKS[name] for name in ("pgd", "noise")}
+
+
+def figures(found):
+    """All that is found, but for when and how long."""
+    return [
+        dataclasses.replace(
+            one, seconds=0.0, provenance={"digest": one.provenance["digest"]}
+        )
+        for one in found
+    ]
+
+
+@pytest.fixture(scope="module")
+def of_replicas(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return folder, everything(replicas(), chosen=SHORT, folder=folder)
+
+
+def test_replicas_are_measured_one_by_one(of_replicas):
+    _, both = of_replicas
+    second = [
+        dataclasses.replace(f, images=None) if isinstance(f, Finding) else f
+        for f in both[len(both) // 2 :]
+    ]
+    alone = everything(replicas()[1:], chosen=SHORT)
+    assert figures(second) == figures(alone)
+    assert {one.classifier["seed"] for one in both} == {SEED, SEED + 1}
+
+
+def test_replicas_need_no_compile_of_their_own():
+    losses = []
+
+    def counted(x, y):
+        losses.append(1)
+        return classifier.loss(x, y)
+
+    pairs = [
+        (identity, one._replace(loss=Partial(counted))) for identity, one in replicas()
+    ]
+    everything(pairs[:1], chosen=SHORT)
+    once = len(losses)
+    assert once > 0
+    losses.clear()
+    everything(pairs, chosen=SHORT)
+    assert len(losses) == once
+
+
+def test_what_is_yielded_is_written_and_kept(of_replicas):
+    folder, both = of_replicas
+    records = [one for one in both if isinstance(one, Record)]
+    findings = [one for one in both if isinstance(one, Finding)]
+    key = str
+    assert sorted(read_records(folder), key=key) == sorted(records, key=key)
+    assert sorted(read_findings(folder), key=key) == sorted(findings, key=key)
+
+    def asked():
+        raise AssertionError("work was done")
+
+    assert everything(replicas(), chosen=SHORT, folder=folder, stop=asked) == both
+
+
+def test_images_of_a_finding(of_replicas):
+    folder, both = of_replicas
+    finding = next(one for one in both if isinstance(one, Finding))
+    right = np.flatnonzero(
+        np.argmax(np.asarray(classifier.scores(batch[0])), 1) == split.labels
+    )[:10]
+    with np.load(folder / "evaluation" / finding.images) as images:
+        np.testing.assert_array_equal(images["clean"], np.asarray(batch[0])[right])
+        np.testing.assert_array_equal(images["labels"], split.labels[right])
+        fell, perturbed = images["fell"], images["perturbed"]
+        assert fell.any()
+        np.testing.assert_array_equal(images["decisions"] != split.labels[right], fell)
+        scores = np.asarray(classifier.scores(jnp.asarray(perturbed)))
+        np.testing.assert_array_equal(images["decisions"], scores.argmax(1))
+        confidences = classifier.confidence(jnp.asarray(perturbed))
+        np.testing.assert_allclose(images["confidences"], confidences, atol=1e-6)
+        change = np.abs(perturbed - images["clean"]).max((1, 2, 3))
+        allowed = [EPSILONS[written] for written in images["epsilons"]]
+        assert np.all(change <= np.array(allowed) + 1e-6)
+
+
+class Countdown:
+    """Says to stop at the call of a number."""
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    def __call__(self):
+        self.calls -= 1
+        return self.calls < 0
+
+
+def test_what_was_stopped_goes_on_to_the_same_records(of_replicas, tmp_path):
+    for calls in (0, 7, 20):
+        with pytest.raises(Stopped):
+            everything(replicas(), chosen=SHORT, folder=tmp_path, stop=Countdown(calls))
+    again = everything(replicas(), chosen=SHORT, folder=tmp_path)
+    assert figures(again) == figures(of_replicas[1])
+    folder = of_replicas[0] / "evaluation"
+    names = {path.name for path in folder.iterdir()}
+    assert {path.name for path in (tmp_path / "evaluation").iterdir()} == names
+    for name in names:
+        if name.endswith(".npz"):
+            with (
+                np.load(folder / name) as one,
+                np.load(tmp_path / "evaluation" / name) as other,
+            ):
+                for key in one.files:
+                    np.testing.assert_array_equal(one[key], other[key])
+
+
+def test_a_killed_cell_is_completed_without_its_ledger(of_replicas, tmp_path):
+    generator = measure(
+        replicas(),
+        split,
+        SHORT,
+        epsilons=EPSILONS,
+        split_name="validation",
+        batch_size=8,
+        folder=tmp_path,
+    )
+    before = [next(generator) for _ in range(8)]
+    generator.close()
+    for path in (tmp_path / "evaluation").glob("ledger*"):
+        path.unlink()
+    again = everything(replicas(), chosen=SHORT, folder=tmp_path)
+    assert again[:8] == before
+    assert figures(again) == figures(of_replicas[1])
+
+
+def test_another_classifier_in_the_folder_is_measured_anew(of_replicas, tmp_path):
+    everything(replicas()[:1], chosen=SHORT, folder=tmp_path)
+    swapped = [(IDENTITY, replicas()[1][1])]
+    again = everything(swapped, chosen=SHORT, folder=tmp_path)
+    alone = everything(swapped, chosen=SHORT)
+    assert [f.values for f in again if isinstance(f, Finding)] == [
+        f.values for f in alone if isinstance(f, Finding)
+    ]
+    assert len(read_records(tmp_path)) == sum(isinstance(r, Record) for r in again)
+
+
+def test_devices_change_no_figure(records):
+    one = parallel.make_mesh(jax.devices()[:1])
+    again = everything([(IDENTITY, classifier)], mesh=one)
+    values = [
+        [(r.value, r.zero_gradients) for r in rows if isinstance(r, Record)]
+        for rows in (again, records)
+    ]
+    assert values[0] == values[1]
+
+
+def test_a_seed_is_that_of_the_replica_or_the_given_one():
+    identity = {"data": "fake"}
+    noise = {"noise": (budgets.gaussian_noise(), {})}
+    epsilons = {"0.3": 0.3}
+    found = {
+        seed: everything(
+            [({**identity, **own}, classifier)],
+            chosen=noise,
+            epsilons=epsilons,
+            **given,
+        )[2].values
+        for seed, own, given in (
+            ("own", {"seed": 5}, {"seed": 1}),
+            ("given", {}, {"seed": 5}),
+            ("other", {}, {"seed": 6}),
+        )
+    }
+    assert found["own"] == found["given"] != found["other"]
 
 
 def half_dead_scores(x):

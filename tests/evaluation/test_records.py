@@ -13,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustlabels.evaluation import (
+    Finding,
     Record,
     interval,
     provenance,
+    read_findings,
     read_records,
     records,
+    write_finding,
     write_record,
 )
 
@@ -35,10 +38,26 @@ def record(**changes):
         "low": 0.4,
         "high": 0.9,
         "zero_gradients": 0.2,
+        "fallen": {"n": 3, "confidence": 0.5},
         "seconds": 1.5,
         "provenance": {"versions": {"jax": "1"}, "commit": None},
     }
     return Record(**{**fields, **changes})
+
+
+def finding(**changes):
+    fields = {
+        "kind": "adversarial",
+        "classifier": {"data": "fake", "seed": 0},
+        "split": "test",
+        "parameters": {"attack": "pgd", "loss": "own", "epsilons": ["0.1", "8/255"]},
+        "n": 7,
+        "values": {"median_confidence": 0.5, "counts": [1, 2], "none": None},
+        "images": None,
+        "seconds": 0.5,
+        "provenance": {"commit": None},
+    }
+    return Finding(**{**fields, **changes})
 
 
 @settings(deadline=None, max_examples=100, derandomize=True)
@@ -132,18 +151,70 @@ def test_a_field_too_many_is_no_record(tmp_path):
         read_records(tmp_path)
 
 
-def test_what_is_unfinished_is_overlooked(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("no space left")])
+def test_what_fails_halfway_leaves_what_was_there(tmp_path, monkeypatch, error):
+    images = {"clean": np.zeros(3)}
     write_record(tmp_path, record())
+    write_finding(tmp_path, finding(), images)
+    before = {p: p.read_bytes() for p in (tmp_path / "evaluation").iterdir()}
 
-    def killed(self, target):
-        raise KeyboardInterrupt
+    def fails(self, target):
+        raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr("pathlib.Path.replace", killed)
-        with pytest.raises(KeyboardInterrupt):
+        patched.setattr("pathlib.Path.replace", fails)
+        with pytest.raises((KeyboardInterrupt, OSError)):
             write_record(tmp_path, record(value=0.1))
-    assert len(list((tmp_path / "evaluation").iterdir())) == 2
+        with pytest.raises((KeyboardInterrupt, OSError)):
+            write_finding(tmp_path, finding(n=9), {"clean": np.ones(3)})
+    assert before == {p: p.read_bytes() for p in (tmp_path / "evaluation").iterdir()}
     assert read_records(tmp_path) == [record()]
+
+
+def test_what_is_unfinished_is_overlooked(tmp_path):
+    path = write_record(tmp_path, record())
+    path.with_name(f"{path.name}.123.tmp").write_text("{")
+    assert read_records(tmp_path) == [record()]
+
+
+def test_findings_and_records_share_a_folder(tmp_path):
+    images = {"clean": np.arange(6.0).reshape(1, 2, 3, 1), "labels": np.array([4])}
+    path = write_finding(tmp_path, finding(), images)
+    write_record(tmp_path, record())
+    write_finding(tmp_path, finding(kind="noise"))
+    noise, adversarial = sorted(read_findings(tmp_path), key=lambda f: f.images or "")
+    assert noise == finding(kind="noise")
+    assert adversarial == finding(images=path.with_suffix(".npz").name)
+    assert read_records(tmp_path) == [record()]
+    with np.load(tmp_path / "evaluation" / adversarial.images) as stored:
+        assert set(stored.files) == set(images)
+        np.testing.assert_array_equal(stored["clean"], images["clean"])
+
+
+def test_the_same_finding_replaces_the_older(tmp_path):
+    assert write_finding(tmp_path, finding()) == write_finding(tmp_path, finding(n=9))
+    assert read_findings(tmp_path) == [finding(n=9)]
+    parameters = {**finding().parameters, "loss": "margin"}
+    changes = [{"kind": "noise"}, {"parameters": parameters}, {"split": "validation"}]
+    for change in [*changes, {"classifier": {"data": "fake", "seed": 1}}]:
+        write_finding(tmp_path, finding(**change))
+    assert len(read_findings(tmp_path)) == 5
+
+
+def test_every_seed_has_files_of_its_own(tmp_path):
+    for seed in (0, 1, 10):
+        path = write_record(tmp_path, record(classifier={"seed": seed}))
+        assert f"-seed{seed}-" in path.name
+    assert len(read_records(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("read", [read_records, read_findings])
+@pytest.mark.parametrize("content", ['{"kind": "noise"}', '{"split": "test"}'])
+def test_no_reader_skips_what_is_damaged(tmp_path, read, content):
+    path = write_finding(tmp_path, finding())
+    path.write_text(content)
+    with pytest.raises(ValueError, match=f"{path.name} holds no evaluation record"):
+        read(tmp_path)
 
 
 def test_a_run_without_records_has_none(tmp_path):

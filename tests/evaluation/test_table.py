@@ -23,6 +23,7 @@ CLEAN = Record(
     low=0.8,
     high=0.95,
     zero_gradients=None,
+    fallen=None,
     seconds=1.0,
     provenance={},
 )
@@ -122,3 +123,43 @@ def test_clean_records_alone_are_a_line():
 
 def test_no_records_are_no_text():
     assert render_table([]) == ""
+
+
+def of_seed(records, seed, change):
+    return [
+        dataclasses.replace(
+            r, classifier={**r.classifier, "seed": seed}, value=r.value - change
+        )
+        for r in records
+    ]
+
+
+def test_several_seeds_are_a_mean_and_a_standard_deviation():
+    many = [
+        r
+        for seed, change in ((2, 0.06), (0, 0.0), (1, 0.03))
+        for r in of_seed([CLEAN, *row("fgsm", "own", **{"0.1": 0.5})], seed, change)
+    ]
+    lines = render_table(many).splitlines()
+    assert lines[0] == (
+        "digits / MLP / Prototypes / glvq: test accuracy 87.0 ± 3.0 %, "
+        "error 13.00 ± 3.00 % on 360 examples (mean ± standard deviation over 3 seeds)"
+    )
+    assert lines[-1].split() == ["fgsm", "own", "47.0", "±", "3.0"]
+    assert render_table(many[::-1]) == render_table(many)
+
+
+def test_a_cell_without_some_seeds_says_so():
+    full = [CLEAN, *row("fgsm", "own", **{"0.1": 0.5, "0.2": 0.25})]
+    several = full + of_seed(full, 1, 0.1) + of_seed(full[:2], 2, 0.2)
+    lines = render_table(several).splitlines()
+    assert "40.0 ± 10.0 " in lines[-1]
+    assert lines[-1].endswith("20.0 ± 7.1 (2 of 3 seeds)")
+    alone = full + of_seed(full[:2], 1, 0.1)
+    assert render_table(alone).splitlines()[-1].endswith("25.0 (1 of 2 seeds)")
+
+
+def test_zero_gradients_are_averaged_over_seeds():
+    one, other = (row("fgsm", "own", share, **{"0.1": 0.5}) for share in (0.1, 0.3))
+    text = render_table([*one, *of_seed(other, 1, 0.0)])
+    assert "Beware: 20.0 % of the gradients of the own loss" in text

@@ -1,0 +1,284 @@
+"""What runs on the devices: an attack on a batch of slots, ten steps at a time.
+
+A slot holds one example at one epsilon and knows of no other slot, so that examples at
+different epsilons and different steps share a batch. Everything but the shapes and the
+attack is an argument: one compile serves all epsilons, examples and weights.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from robustlabels import _validate, parallel
+from robustlabels.attacks import Iteration
+from robustlabels.data import Split
+from robustlabels.evaluation.budgets import Attack
+from robustlabels.objective import Classifier
+
+__all__ = [
+    "JUDGED_EVERY",
+    "Examples",
+    "Judged",
+    "Programs",
+    "Shared",
+    "make_programs",
+    "num_slots",
+    "of_images",
+    "over",
+]
+
+JUDGED_EVERY = 10  # steps
+
+
+class Shared(NamedTuple):
+    """What all slots need.
+
+    Attributes:
+      classifier: what is attacked.
+      key: example i draws from this key folded with i.
+      levels: 255. An argument, because XLA replaces the division by a constant by a
+        product, whose pixels are not those of NumPy.
+    """
+
+    classifier: Classifier
+    key: Key[Array, ""]
+    levels: Any
+
+
+class Examples(NamedTuple):
+    """What each slot holds.
+
+    Attributes:
+      x: clean images in [0, 1].
+      y: true class ids, which decisions are judged by.
+      towards: class ids that the loss is given.
+      index: of the example in its split.
+      epsilon: how far the attack may go.
+    """
+
+    x: Float[Array, "slots ..."]
+    y: Int[Array, " slots"]
+    towards: Int[Array, " slots"]
+    index: Int[Array, " slots"]
+    epsilon: Float[Array, " slots"]
+
+
+class Judged(NamedTuple):
+    """What the attacked images came to; all but `wrong` is 0 where nobody asked.
+
+    Attributes:
+      wrong: whether an example is decided wrongly now.
+      decision: class id.
+      confidence: of the decision.
+      distances: [slots, 4] from the clean image: how many values changed, L1, L2, Linf.
+      survives_rounding: whether it is still wrong in 8 bits a pixel.
+    """
+
+    wrong: Bool[Array, " slots"]
+    decision: Int[Array, " slots"]
+    confidence: Float[Array, " slots"]
+    distances: Float[Array, "slots 4"]
+    survives_rounding: Bool[Array, " slots"]
+
+
+class Programs(NamedTuple):
+    """Jitted functions of slots, each compiled once.
+
+    Attributes:
+      num_steps: of the attack.
+      chunk: how many of them `advance` takes.
+      place: (shared, images) -> x, uint8 on the [0, 1] scale.
+      begin: (shared, examples) -> state of the attack before its first step.
+      choose: (shared, flags, new, old) -> new where the flag is set; takes old.
+      advance: (shared, state, examples, left, asked) -> (state, judged, images) after
+        up to `chunk` of the steps that are left, -1 in an idle slot; takes the state.
+    """
+
+    num_steps: int
+    chunk: int
+    place: Callable
+    begin: Callable
+    choose: Callable
+    advance: Callable
+
+
+def make_programs(
+    attack: Attack, loss_of: Callable[[Classifier], Callable], mesh: Mesh
+) -> Programs:
+    """The programs of an attack that ascends a loss of a classifier.
+
+    Args:
+      attack: what happens in a slot.
+      loss_of: (classifier) -> the loss function that is ascended.
+      mesh: the devices that share the slots.
+
+    >>> from robustlabels.evaluation import budgets
+    >>> make_programs(budgets.pgd(), lambda c: c.loss, parallel.make_mesh()).chunk
+    10
+    """
+
+    def iteration_of(shared, examples):
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(shared.key, examples.index)
+        return attack.iteration(
+            loss_of(shared.classifier),
+            epsilon=_per_slot(examples.epsilon, examples.x),
+            key=keys,
+        )
+
+    def begin(shared, examples):
+        return iteration_of(shared, examples).init(examples.x, examples.towards)
+
+    def advance(shared, state, examples, left, asked):
+        iteration = iteration_of(shared, examples)
+        state = _stepped(iteration, chunk, state, left)
+        images = jax.lax.stop_gradient(iteration.result(state))
+        return state, _judged(shared, images, examples, left >= 0, asked), images
+
+    probe = attack.iteration(_no_loss, epsilon=0.0, key=jax.random.key(0))
+    chunk = min(JUDGED_EVERY, probe.num_steps)
+    return Programs(
+        num_steps=probe.num_steps,
+        chunk=chunk,
+        place=jax.jit(parallel.per_example(_scaled, mesh)),
+        begin=jax.jit(parallel.per_example(begin, mesh)),
+        choose=jax.jit(parallel.per_example(_chosen, mesh), donate_argnums=3),
+        advance=jax.jit(parallel.per_example(advance, mesh), donate_argnums=1),
+    )
+
+
+def of_images(function: Callable, mesh: Mesh) -> Callable:
+    """A function (classifier, x, y) of images in [0, 1] as a program for `over`.
+
+    >>> program = of_images(lambda c, x, y: c.scores(x).argmax(-1) == y,
+    ...                     parallel.make_mesh())
+    """
+
+    def call(shared, images, labels):
+        return function(shared.classifier, _scaled(shared, images), labels)
+
+    return jax.jit(parallel.per_example(call, mesh))
+
+
+def over(
+    program: Callable,
+    classifier: Classifier,
+    split: Split,
+    *,
+    mesh: Mesh,
+    batch_size: int,
+) -> np.ndarray:
+    """What a program from `of_images` finds on each example of a split.
+
+    Args:
+      program: the jitted function.
+      classifier: its first argument, a pytree of arrays.
+      split: images and class ids.
+      mesh: that of the program.
+      batch_size: examples a call; the last batch is filled up.
+    """
+    size, batch = len(split.labels), num_slots(split, mesh, batch_size)
+    shared = parallel.replicate(make_shared(classifier, jax.random.key(0)), mesh)
+    found = []
+    for ids in np.resize(np.arange(size), (math.ceil(size / batch), batch)):
+        found.append(
+            program(
+                shared, *parallel.split((split.images[ids], split.labels[ids]), mesh)
+            )
+        )
+    return np.concatenate([np.asarray(batch) for batch in found])[:size]
+
+
+def make_shared(classifier: Classifier, key: Key[Array, ""]) -> Shared:
+    """What all slots need, on no device in particular.
+
+    >>> make_shared(Classifier(len, len, len), jax.random.key(0)).levels
+    np.float32(255.0)
+    """
+    return Shared(classifier, key, np.float32(255))
+
+
+def num_slots(split: Split, mesh: Mesh, batch_size: int) -> int:
+    """How many slots work on a split: no more than examples, shared evenly by devices.
+
+    Raises:
+      ValueError: for an empty split, or a batch size below 1.
+
+    >>> split = Split(np.zeros((3, 2, 2, 1), np.uint8), np.zeros(3, np.int32))
+    >>> num_slots(split, parallel.make_mesh(jax.devices()[:1]), 1000)
+    3
+    """
+    _validate.count(batch_size=batch_size)
+    if not len(split.labels):
+        raise ValueError("there are no examples: this split is empty.")
+    return parallel.rounded_up(min(batch_size, len(split.labels)), mesh)
+
+
+def _no_loss(x, y):
+    del y
+    return jnp.zeros(len(x))
+
+
+def _per_slot(values: Array, like: Array) -> Array:
+    """[slots] as [slots, 1, ...], which nothing else can be meant by."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _scaled(shared: Shared, images: Array) -> Array:
+    """`data.as_float`, exactly, inside of jit."""
+    if images.dtype != np.uint8:
+        return images
+    return images.astype(jnp.float32) / shared.levels
+
+
+def _chosen(shared, flags: Bool[Array, " slots"], new: Any, old: Any) -> Any:
+    del shared
+    return jax.tree.map(lambda n, o: jnp.where(_per_slot(flags, n), n, o), new, old)
+
+
+def _stepped(iteration: Iteration, chunk: int, state: Any, left: Array) -> Any:
+    """Up to a chunk of steps; a single one outside of any loop, as in `attacks.run`."""
+
+    def step(i, state):
+        after = iteration.step(state)
+        if iteration.num_steps % chunk == 0:  # No slot ends within a chunk.
+            return after
+        return _chosen(None, i < left, after, state)
+
+    if chunk <= 1:
+        return step(0, state) if chunk else state
+    return jax.lax.fori_loop(0, chunk, step, state)
+
+
+def _judged(
+    shared: Shared, images: Array, examples: Examples, active: Array, asked: Array
+) -> Judged:
+    classifier = shared.classifier
+    decision = jnp.argmax(classifier.scores(images), axis=-1).astype(jnp.int32)
+    wrong = active & (decision != examples.y)
+
+    def details():
+        change = jnp.abs(images - examples.x).reshape(len(images), -1)
+        distances = (
+            jnp.sum(change > 0, axis=1).astype(change.dtype),
+            jnp.sum(change, axis=1),
+            jnp.sqrt(jnp.sum(change**2, axis=1)),
+            jnp.max(change, axis=1),
+        )
+        rounded = jnp.round(images * shared.levels) / shared.levels
+        still = jnp.argmax(classifier.scores(rounded), axis=-1) != examples.y
+        confidence = classifier.confidence(images)
+        return decision, confidence, jnp.stack(distances, axis=1), still
+
+    # Most chunks fell nobody, and then half of the work of judging can be spared.
+    found = jax.lax.cond(
+        jnp.any(wrong | asked),
+        details,
+        lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(details)),
+    )
+    return Judged(wrong, *found)

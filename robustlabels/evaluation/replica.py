@@ -1,0 +1,314 @@
+"""One classifier under every attack: what is found, and what was found before."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float
+
+from robustlabels._stopping import Stop
+from robustlabels.data import Split, as_float
+from robustlabels.evaluation import ledger
+from robustlabels.evaluation.curves import worst_case
+from robustlabels.evaluation.engine import Attacker
+from robustlabels.evaluation.outcome import Outcome
+from robustlabels.evaluation.records import (
+    Finding,
+    Record,
+    interval,
+    provenance,
+    read_findings,
+    read_records,
+    write_finding,
+    write_record,
+)
+from robustlabels.objective import Classifier
+
+__all__ = ["Book", "Replica"]
+
+
+class Book:
+    """The folder of a run: what is found goes there, and is found there again.
+
+    What belongs together is told by the digest in its provenance.
+
+    Args:
+      workdir: the folder; None keeps nothing.
+    """
+
+    def __init__(self, workdir: str | os.PathLike | None):
+        self._workdir = None if workdir is None else pathlib.Path(workdir)
+        self._records: dict[tuple[str, str], Record] = {}
+        self._findings: dict[str, Finding] = {}
+        if self._workdir is None:
+            return
+        for record in read_records(self._workdir):
+            self._records[record.provenance.get("digest", ""), record.epsilon] = record
+        for finding in read_findings(self._workdir):
+            there = self._workdir / "evaluation" / (finding.images or "")
+            if there.exists():
+                self._findings[finding.provenance.get("digest", "")] = finding
+
+    def record(self, digest: str, epsilon: str) -> Record | None:
+        """The record with this digest at this epsilon, if there is one."""
+        return self._records.get((digest, epsilon))
+
+    def finding(self, digest: str) -> Finding | None:
+        """The finding with this digest, if it is complete."""
+        return self._findings.get(digest)
+
+    def ledger(self, name: str) -> pathlib.Path | None:
+        """Where an attack of this name notes how far it came."""
+        if self._workdir is None:
+            return None
+        return self._workdir / "evaluation" / f"ledger-{name}.npz"
+
+    def add_record(self, record: Record) -> Record:
+        """Writes a record."""
+        if self._workdir is not None:
+            write_record(self._workdir, record)
+        return record
+
+    def add_finding(
+        self, finding: Finding, images: Mapping[str, np.ndarray]
+    ) -> Finding:
+        """Writes a finding and its images; it then names their file."""
+        if self._workdir is None:
+            return finding
+        path = write_finding(self._workdir, finding, images)
+        return dataclasses.replace(finding, images=path.with_suffix(".npz").name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Replica:
+    """A classifier that is attacked, and what its records say.
+
+    Attributes:
+      classifier: a pytree of arrays.
+      identity: what records say of it.
+      seed: of random attacks.
+      split: images and class ids.
+      split_name: what records say of the split.
+      epsilons: as written to their values, growing.
+      book: keeps what is found.
+      flags: (name) -> [n], with "clean" for what is decided correctly, and "own" or
+        "margin" for what has a gradient of zero by that loss; computed once.
+      advance: is told of steps that are done.
+      stop: asked whether to stop.
+    """
+
+    classifier: Classifier
+    identity: dict[str, Any]
+    seed: int
+    split: Split
+    split_name: str
+    epsilons: Mapping[str, float]
+    book: Book
+    flags: Callable[[str], Bool[np.ndarray, " n"]]
+    advance: Callable
+    stop: Stop
+
+    def clean(self) -> Record:
+        """The accuracy without any attack."""
+        digest = ledger.digest("clean", self.split, self.classifier)
+        found = self.book.record(digest, "0")
+        if found is not None:
+            return found
+        began = time.monotonic()
+        correct = self.flags("clean")
+        return self._record(
+            correct,
+            digest,
+            attack="none",
+            parameters={},
+            loss="none",
+            epsilon="0",
+            zero_gradients=None,
+            fallen=None,
+            seconds=time.monotonic() - began,
+        )
+
+    def attacked(
+        self, name: str, parameters: dict[str, Any], attackers: Mapping[str, Attacker]
+    ) -> Iterator[Record | Finding]:
+        """Records and a finding by each loss, then the records of the worst of both.
+
+        Args:
+          name: of the attack in the config.
+          parameters: of the attack, as they go into the records.
+          attackers: by loss.
+        """
+        key, values = jax.random.key(self.seed), list(self.epsilons.values())
+        arguments = self.classifier, self.split, values
+        digests = {x: a.digest(*arguments, key=key) for x, a in attackers.items()}
+        followed = len(attackers) > 1
+        worst = ledger.digest("worst", *digests.values())
+        kept = self._kept([*digests.values()], worst if followed else None)
+        if kept is not None:
+            for loss, attacker in attackers.items():
+                units = attacker.num_units(self.split, values)
+                self.advance(units, attack=name, loss=loss)
+            yield from kept
+            return
+        standing, zeros, seconds = {}, {}, 0.0
+        for loss, attacker in attackers.items():
+            began = time.monotonic()
+            told = functools.partial(self.advance, attack=name, loss=loss)
+            outcome = attacker(
+                *arguments,
+                key=key,
+                right=self.flags("clean"),
+                ledger=self.book.ledger(f"{name}-{loss}-{self.split_name}-{self.seed}"),
+                advance=told,
+                stop=self.stop,
+            )
+            zeros[loss] = float(self.flags(loss).mean()) if followed else None
+            took = time.monotonic() - began
+            seconds += took
+            standing[loss] = outcome.fallen > np.arange(len(values))[:, None]
+            cell = {"attack": name, "parameters": parameters, "loss": loss}
+            fallen = [_fallen(outcome, level) for level in range(len(values))]
+            yield from self._rows(
+                standing[loss], digests[loss], zeros[loss], fallen, took, **cell
+            )
+            finding = self.book.finding(digests[loss])
+            yield finding or self._adversarial(outcome, digests[loss], took, **cell)
+        if followed:
+            yield from self._rows(
+                np.asarray(worst_case(*standing.values())),
+                worst,
+                max(zeros.values()),
+                [None] * len(values),
+                seconds,
+                attack=name,
+                parameters=parameters,
+                loss="worst",
+            )
+
+    def _kept(
+        self, digests: list[str], worst: str | None
+    ) -> list[Record | Finding] | None:
+        """What was written of an attack before, if all of it was."""
+        kept = []
+        for digest in digests:
+            kept += [self.book.record(digest, epsilon) for epsilon in self.epsilons]
+            kept.append(self.book.finding(digest))
+        if worst is not None:
+            kept += [self.book.record(worst, epsilon) for epsilon in self.epsilons]
+        return None if None in kept else kept
+
+    def _rows(
+        self,
+        standing: Bool[np.ndarray, "epsilons n"],
+        digest: str,
+        zero_gradients: float | None,
+        fallen: Sequence[dict[str, Any] | None],
+        seconds: float,
+        **cell: Any,
+    ) -> Iterator[Record]:
+        """A record at each epsilon: the one that is kept, or a new one."""
+        rows = zip(self.epsilons, standing, fallen, strict=True)
+        for epsilon, correct, fallen_here in rows:
+            yield self.book.record(digest, epsilon) or self._record(
+                correct,
+                digest,
+                epsilon=epsilon,
+                zero_gradients=zero_gradients,
+                fallen=fallen_here,
+                seconds=seconds / len(self.epsilons),
+                **cell,
+            )
+
+    def _record(
+        self, correct: Bool[np.ndarray, " n"], digest: str, **fields: Any
+    ) -> Record:
+        value, low, high = interval(correct)
+        return self.book.add_record(
+            Record(
+                classifier=self.identity,
+                split=self.split_name,
+                n=len(correct),
+                value=value,
+                low=low,
+                high=high,
+                provenance={**provenance(), "digest": digest},
+                **fields,
+            )
+        )
+
+    def _adversarial(
+        self,
+        outcome: Outcome,
+        digest: str,
+        seconds: float,
+        *,
+        attack: str,
+        parameters: dict[str, Any],
+        loss: str,
+    ) -> Finding:
+        fell = _fell(outcome, len(self.epsilons) - 1)
+        confidence = outcome.confidence[fell]
+        counts, edges = np.histogram(confidence, 20, (0.0, 1.0))
+        finding = Finding(
+            kind="adversarial",
+            classifier=self.identity,
+            split=self.split_name,
+            parameters={
+                **parameters,
+                "attack": attack,
+                "loss": loss,
+                "epsilons": list(self.epsilons),
+            },
+            n=int(fell.sum()),
+            values={
+                "n": int(fell.sum()),
+                "median_confidence": _median(confidence),
+                "confidence_histogram": {
+                    "edges": edges.tolist(),
+                    "counts": counts.tolist(),
+                },
+            },
+            images=None,
+            seconds=seconds,
+            provenance={**provenance(), "digest": digest},
+        )
+        examples = outcome.shown.examples
+        fallen = outcome.fallen[examples]
+        written = np.array(list(self.epsilons))
+        images = {
+            "clean": np.asarray(as_float(self.split.images[examples])),
+            "perturbed": outcome.shown.perturbed,
+            "labels": self.split.labels[examples],
+            "decisions": outcome.shown.decisions,
+            "confidences": outcome.shown.confidences,
+            "epsilons": written[np.minimum(fallen, len(written) - 1)],
+            "fell": fallen < len(written),
+        }
+        return self.book.add_finding(finding, images)
+
+
+def _fell(outcome: Outcome, level: int) -> Bool[np.ndarray, " n"]:
+    """Which examples stood without the attack, and fell up to an epsilon."""
+    return (outcome.fallen >= 0) & (outcome.fallen <= level)
+
+
+def _fallen(outcome: Outcome, level: int) -> dict[str, Any]:
+    """What a record says of the images by which examples fell up to an epsilon."""
+    fell = _fell(outcome, level)
+    distances = zip(("l0", "l1", "l2", "linf"), outcome.distances[fell].T, strict=True)
+    return {
+        "n": int(fell.sum()),
+        "confidence": _median(outcome.confidence[fell]),
+        **{name: _median(lengths) for name, lengths in distances},
+        "survive_8_bits": int(outcome.survives_rounding[fell].sum()),
+    }
+
+
+def _median(values: Float[np.ndarray, " n"]) -> float | None:
+    return float(np.median(values)) if len(values) else None

@@ -1,0 +1,193 @@
+"""The slots of an attack on a split: what fills them, what leaves, what is known."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Int, Key
+
+from robustlabels import parallel
+from robustlabels.data import Split
+from robustlabels.evaluation.outcome import from_arrays, to_arrays
+from robustlabels.evaluation.programs import (
+    Examples,
+    Judged,
+    Programs,
+    make_shared,
+    num_slots,
+)
+from robustlabels.objective import Classifier
+
+__all__ = ["Slots"]
+
+
+@jax.jit
+def _row(images: Array, slot: Any) -> Array:
+    return images[slot]
+
+
+class Slots:
+    """A split under attack: who is in which slot, and what is known of whom.
+
+    On the devices: clean images, the rest of `Examples`, the attack's state. Here, per
+    slot: which example it holds (-1 none) and how many steps are left (-1 none). Here,
+    per example: the outcome, where `fallen` is the epsilon it has come to, and whether
+    it is finished.
+
+    Args:
+      programs: of the attack.
+      mesh: the devices that share the slots.
+      batch_size: how many slots there are, or a few more.
+      classifier: as of `Attacker`, and so all that follow.
+      split: as there.
+      epsilons: as there.
+      key: as there.
+      towards: class ids that the loss is given.
+      start: a `snapshot` to go on from, or an outcome before any attack.
+    """
+
+    def __init__(
+        self,
+        programs: Programs,
+        mesh: Mesh,
+        batch_size: int,
+        classifier: Classifier,
+        split: Split,
+        epsilons: Sequence[float],
+        *,
+        key: Key[Array, ""],
+        towards: Int[np.ndarray, " n"],
+        start: Mapping[str, np.ndarray],
+    ):
+        self._programs, self._mesh = programs, mesh
+        self._shared = parallel.replicate(make_shared(classifier, key), mesh)
+        self._split, self._epsilons = split, np.asarray(epsilons, np.float32)
+        self._towards = towards
+        slots = num_slots(split, mesh, batch_size)
+        self._example, self._left = np.full((2, slots), -1, np.int32)
+        self._goes_on = np.zeros(slots, bool)
+        self._x: Any = None
+        self._examples: Any = None
+        self._state: Any = None
+        self.outcome = from_arrays(start)
+        self.finished = start.get("finished", self.outcome.fallen < 0)
+        # With another batch size, what was under way begins its epsilon again.
+        if "state_0" in start and len(start["example"]) == slots:
+            self._go_on(start)
+        self._place_in_gallery = np.full(len(split.labels), -1)
+        shown = self.outcome.shown.examples
+        self._place_in_gallery[shown] = np.arange(len(shown))
+        self._queue = np.setdiff1d(np.flatnonzero(~self.finished), self._example)
+
+    @property
+    def _unit(self) -> int:
+        return max(self._programs.num_steps, 1)
+
+    @property
+    def units(self) -> int:
+        """How much of the work is done, or not needed; see `Attacker.num_units`."""
+        fallen = np.where(self.finished, len(self._epsilons), self.outcome.fallen)
+        active = self._example >= 0
+        taken = self._programs.num_steps - self._left[active]
+        return int(fallen.sum()) * self._unit + int(taken.sum())
+
+    def fill(self) -> bool:
+        """Puts examples into free slots; whether any slot has something to do."""
+        free = np.flatnonzero(self._example < 0)[: len(self._queue)]
+        taken, self._queue = np.split(self._queue, [len(free)])
+        begins = self._goes_on.copy()
+        begins[free], self._goes_on[:] = True, False
+        self._example[free] = taken
+        self._left[begins] = self._programs.num_steps
+        if begins.any():
+            self._upload(images=len(free) > 0)
+            state = self._programs.begin(self._shared, self._examples)
+            if self._state is not None and not begins[self._example >= 0].all():
+                flags = parallel.split(begins, self._mesh)
+                state = self._programs.choose((), flags, state, self._state)
+            self._state = state
+        return bool((self._example >= 0).any())
+
+    def step(self) -> int:
+        """Takes a chunk of steps in every slot, judges, and says what it was worth."""
+        before, last = self.units, len(self._epsilons) - 1
+        held = np.maximum(self._example, 0)
+        level = self.outcome.fallen[held]
+        active = self._example >= 0
+        ends = active & (self._left <= self._programs.chunk)
+        asked = ends & (level == last) & (self._place_in_gallery[held] >= 0)
+        self._state, judged, images = self._programs.advance(
+            self._shared,
+            self._state,
+            self._examples,
+            *parallel.split((self._left, asked), self._mesh),
+        )
+        wrong = np.asarray(judged.wrong)
+        self._left[active] -= np.minimum(self._left, self._programs.chunk)[active]
+        if wrong.any() or asked.any():
+            self._note(jax.device_get(judged), images, wrong, asked)
+        stood = ends & ~wrong
+        self.outcome.fallen[self._example[stood]] += 1
+        leaves = wrong | (stood & (level == last))
+        self.finished[self._example[leaves]] = True
+        self._example[leaves] = self._left[leaves] = -1
+        self._goes_on = stood & ~leaves
+        self._left[self._goes_on] = self._programs.num_steps
+        return self.units - before
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """All of this object that cannot be had again, between `fill` and `step`."""
+        leaves = jax.tree.leaves(self._state) if (self._example >= 0).any() else []
+        return {
+            "finished": self.finished,
+            "example": self._example,
+            "left": self._left,
+            **{f"state_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)},
+            **to_arrays(self.outcome),
+        }
+
+    def _go_on(self, start: Mapping[str, np.ndarray]) -> None:
+        """Puts back what was in the slots."""
+        self._example, self._left = start["example"], start["left"]
+        self._upload(images=True)
+        like = jax.eval_shape(self._programs.begin, self._shared, self._examples)
+        leaves = [start[f"state_{i}"] for i in range(len(jax.tree.leaves(like)))]
+        state = jax.tree.unflatten(jax.tree.structure(like), leaves)
+        self._state = parallel.split(state, self._mesh)
+
+    def _upload(self, *, images: bool) -> None:
+        """Brings what the slots hold to the devices, images only if they are others."""
+        held = np.maximum(self._example, 0)
+        if images:
+            raw = parallel.split(self._split.images[held], self._mesh)
+            self._x = self._programs.place(self._shared, raw)
+        level = np.minimum(self.outcome.fallen[held], len(self._epsilons) - 1)
+        of_slots = (
+            self._split.labels[held],
+            self._towards[held],
+            held,
+            self._epsilons[level],
+        )
+        self._examples = Examples(self._x, *parallel.split(of_slots, self._mesh))
+
+    def _note(
+        self,
+        judged: Judged,
+        images: Array,
+        wrong: Bool[np.ndarray, " slots"],
+        asked: Bool[np.ndarray, " slots"],
+    ) -> None:
+        """Notes the images by which examples fell, and those that are to be shown."""
+        ids, outcome = self._example[wrong], self.outcome
+        outcome.decision[ids] = judged.decision[wrong]
+        outcome.confidence[ids] = judged.confidence[wrong]
+        outcome.distances[ids] = judged.distances[wrong]
+        outcome.survives_rounding[ids] = judged.survives_rounding[wrong]
+        for slot in np.flatnonzero(wrong | asked):
+            place = self._place_in_gallery[self._example[slot]]
+            if place >= 0:
+                outcome.shown.perturbed[place] = _row(images, slot)
+                outcome.shown.decisions[place] = judged.decision[slot]
+                outcome.shown.confidences[place] = judged.confidence[slot]
