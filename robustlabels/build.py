@@ -15,10 +15,11 @@ from robustlabels import _validate, data, models, objective, training
 from robustlabels._stopping import Stop, never
 from robustlabels.data import Dataset, Split
 from robustlabels.evaluation import (
+    Finding,
     Record,
     budgets,
     check_epsilons,
-    measure,
+    examine,
     parse_epsilons,
 )
 from robustlabels.evaluation.budgets import Attack
@@ -52,10 +53,11 @@ def check(config: ml_collections.ConfigDict) -> None:
       ValueError: naming the value, the range and the fix.
     """
     check_epsilons(attacks(config), parse_epsilons(config.evaluation.epsilons))
-    _validate.count(**{"evaluation.batch_size": config.evaluation.batch_size})
-    _validate.count(
-        minimum=0, **{"evaluation.num_examples": config.evaluation.num_examples}
-    )
+    section = config.evaluation
+    _validate.count(**{"evaluation.batch_size": section.batch_size})
+    numbers = "num_examples", "noise_images", "fooling_images", "diagnosed_examples"
+    for name in numbers:
+        _validate.count(minimum=0, **{f"evaluation.{name}": section[name]})
     _validate.one_of(("float32", "bfloat16"), dtype=config.encoder.dtype)
     if "init" in config.head:
         lookup(prototype_init, config.head.init)
@@ -230,25 +232,47 @@ def attacks(
 
 
 def evaluate(
-    config: ml_collections.ConfigDict, dataset: Dataset, fitted: training.Fitted
-) -> Iterator[Record]:
-    """Measures a trained model on the test split as a complete config says."""
+    config: ml_collections.ConfigDict,
+    dataset: Dataset,
+    fitted: training.Fitted,
+    *,
+    workdir: str | pathlib.Path | None = None,
+    stop: Stop = never,
+) -> Iterator[Record | Finding]:
+    """Examines trained models on the test split as a complete config says.
+
+    Args:
+      config: complete.
+      dataset: its test split is used.
+      fitted: from `fit` or `restore`.
+      workdir: folder that keeps what is found; None writes nothing.
+      stop: asked now and then whether to end early.
+    """
     section, test = config.evaluation, dataset.test
     if section.num_examples:
         test = Split(*(part[: section.num_examples] for part in test))
-    names = ("data", "encoder", "head", "objective")
-    identity = {
-        **{name: config[name].name for name in names},
-        "seed": config.seed,
-        "epoch": fitted.standing.best_epoch,
-        "validation_error": fitted.standing.validation_error,
-    }
-    return measure(
-        fitted.classifier,
+    names = {n: config[n].name for n in ("data", "encoder", "head", "objective")}
+    classifiers = []
+    for seed, classifier, standing in zip(
+        _seeds(config), fitted.classifiers, fitted.standings, strict=True
+    ):
+        identity = {
+            **names,
+            "seed": seed,
+            "epoch": standing.best_epoch,
+            "validation_error": standing.validation_error,
+        }
+        classifiers.append((identity, classifier))
+    return examine(
+        classifiers,
         test,
         attacks(config),
         epsilons=parse_epsilons(section.epsilons),
-        identity=identity,
+        class_names=dataset.class_names,
         batch_size=section.batch_size,
-        seed=config.seed,
+        noise_images=section.noise_images,
+        fooling_images=section.fooling_images,
+        diagnosed_examples=section.diagnosed_examples,
+        folder=workdir,
+        stop=stop,
     )

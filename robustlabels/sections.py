@@ -50,6 +50,9 @@ _EVALUATION = {
     "batch_size": 1000,
     "epsilons": "",
     "num_examples": 0,
+    "noise_images": 10_000,
+    "fooling_images": 100,
+    "diagnosed_examples": 200,
 }
 _NUMBERS = {"seed": 0, "num_seeds": 1}
 _SECTIONS = (*_NUMBERS, "data", *_NAMED, "training", "evaluation")

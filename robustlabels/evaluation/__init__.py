@@ -8,6 +8,7 @@ from robustlabels.evaluation.curves import (
     zero_gradients,
 )
 from robustlabels.evaluation.engine import Attacker, make_attacker
+from robustlabels.evaluation.examine import examine
 from robustlabels.evaluation.measure import check_epsilons, measure, parse_epsilons
 from robustlabels.evaluation.outcome import Outcome, Shown
 from robustlabels.evaluation.records import (
@@ -30,6 +31,7 @@ __all__ = [
     "Shown",
     "budgets",
     "check_epsilons",
+    "examine",
     "interval",
     "make_attacker",
     "measure",

@@ -1,0 +1,201 @@
+"""Everything that is measured of trained classifiers, in one go."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from robustlabels import parallel
+from robustlabels._stopping import Stop, never
+from robustlabels.data import Split
+from robustlabels.evaluation import confidence
+from robustlabels.evaluation.budgets import Attack
+from robustlabels.evaluation.checks import input_warnings
+from robustlabels.evaluation.diagnostics import make_diagnosis
+from robustlabels.evaluation.measure import measure
+from robustlabels.evaluation.records import (
+    Finding,
+    Record,
+    read_findings,
+    write_finding,
+)
+from robustlabels.objective import Classifier
+
+__all__ = ["examine"]
+
+
+def examine(
+    classifiers: Sequence[tuple[Mapping[str, Any], Classifier]],
+    split: Split,
+    attacks: Mapping[str, tuple[Attack, Mapping[str, Any]]],
+    *,
+    epsilons: Mapping[str, float],
+    class_names: Sequence[str],
+    batch_size: int = 1000,
+    noise_images: int = 10_000,
+    fooling_images: int = 100,
+    diagnosed_examples: int = 200,
+    mesh: Mesh | None = None,
+    folder: str | os.PathLike | None = None,
+    split_name: str = "test",
+    stop: Stop = never,
+) -> Iterator[Record | Finding]:
+    """Yields all that is found: accuracy, calibration, attacks, confidence, signs.
+
+    In this order: calibration on the split; what `measure` yields; confidence on noise
+    and on fooling images; the signs of a hidden gradient, at the epsilon at which about
+    half of what is right falls.
+
+    Args:
+      classifiers: what the records say of each, its "seed" among it, and a classifier.
+      split: images and class ids.
+      attacks: as of `measure`.
+      epsilons: as of `measure`.
+      class_names: a name for each class id.
+      batch_size: examples a call.
+      noise_images: how many images of U(-10, 10); 0 is none.
+      fooling_images: how many images are made to fool; 0 is none.
+      diagnosed_examples: how many examples the signs are looked for on; 0 is none, as
+        without attacks that follow a loss.
+      mesh: the devices that share a batch; by default all there are.
+      folder: of the run. What is found is written there before it is yielded, and what
+        is there already is read and not computed again.
+      split_name: what the records say of the split.
+      stop: asked now and then whether to stop.
+
+    Raises:
+      ValueError: for what `measure` and `checks.input_warnings` refuse.
+      Stopped: if asked to stop; with a folder the next call goes on from there.
+      OSError: if the folder cannot be written; what was there before stays.
+    """
+    mesh = parallel.make_mesh() if mesh is None else mesh
+    common = {
+        "split_name": split_name,
+        "mesh": mesh,
+        "batch_size": batch_size,
+        "stop": stop,
+    }
+    keep = _Keeper(folder, split_name)
+    for warning in input_warnings(classifiers[0][1], split, epsilons):
+        print(f"Beware: {warning}", file=sys.stderr)
+    for identity, classifier in classifiers:
+        yield keep.once(
+            "clean",
+            identity,
+            len(split.labels),
+            lambda c=classifier, i=identity: confidence.clean(
+                c, split, class_names=class_names, identity=i, **common
+            )[0],
+        )
+    records = []
+    measured = measure(
+        classifiers, split, attacks, epsilons=epsilons, folder=folder, **common
+    )
+    for each in measured:
+        if isinstance(each, Record):
+            records.append(each)
+        yield each
+    shape = split.images.shape[1:]
+    diagnosis, epsilon = None, _telling_epsilon(records, attacks, epsilons)
+    if diagnosed_examples and epsilon is not None:
+        diagnosis = make_diagnosis(
+            mesh=mesh, batch_size=batch_size, num_examples=diagnosed_examples
+        )
+    for identity, classifier in classifiers:
+        key = jax.random.key(identity["seed"])
+        given = {"identity": identity, "key": key, **common}
+        if noise_images:
+            yield keep.once(
+                "noise",
+                identity,
+                noise_images,
+                lambda c=classifier, g=given: confidence.noise(
+                    c, shape, num_images=noise_images, **g
+                ),
+            )
+        if fooling_images:
+            yield keep.once(
+                "fooling",
+                identity,
+                fooling_images,
+                lambda c=classifier, g=given: confidence.fooling(
+                    c, shape, num_images=fooling_images, **g
+                ),
+            )
+        if diagnosis is not None and epsilon is not None:
+            yield keep.once(
+                "hidden_gradient",
+                identity,
+                min(diagnosed_examples, len(split.labels)),
+                lambda c=classifier, i=identity, k=key: diagnosis(
+                    c,
+                    split,
+                    epsilon,
+                    key=k,
+                    identity=i,
+                    split_name=split_name,
+                    stop=stop,
+                ),
+                epsilon=epsilon,
+            )
+
+
+class _Keeper:
+    """Findings that a folder holds already, and those that it gets."""
+
+    def __init__(self, folder: str | os.PathLike | None, split_name: str):
+        self._folder, self._split = folder, split_name
+        self._known = [] if folder is None else read_findings(folder)
+
+    def once(
+        self,
+        kind: str,
+        identity: Mapping[str, Any],
+        size: int,
+        make: Callable[[], Any],
+        **parameters: Any,
+    ) -> Finding:
+        """The finding as it was written before, or else as it is made and written now.
+
+        Args:
+          kind: of the finding.
+          identity: of the classifier.
+          size: number of examples.
+          make: () -> finding, or finding and images.
+          **parameters: among those of the finding.
+        """
+        wanted = (kind, dict(identity), self._split, size)
+        for old in self._known:
+            same = (old.kind, old.classifier, old.split, old.n) == wanted
+            if same and parameters.items() <= old.parameters.items():
+                return old
+        made = make()
+        finding, images = made if isinstance(made, tuple) else (made, None)
+        if self._folder is not None:
+            write_finding(self._folder, finding, images)
+        return finding
+
+
+def _telling_epsilon(
+    records: Sequence[Record],
+    attacks: Mapping[str, tuple[Attack, Mapping[str, Any]]],
+    epsilons: Mapping[str, float],
+) -> str | None:
+    """The epsilon at which the worst attack fells nearest to half; None without one.
+
+    Beyond an epsilon of 0.5 every image can become the same grey one.
+    """
+    values: dict[str, list[float]] = {}
+    for record in records:
+        if record.loss != "worst" or not attacks[record.attack][0].unit_range:
+            continue
+        if 0 < epsilons[record.epsilon] < 0.5:
+            values.setdefault(record.epsilon, []).append(record.value)
+    clean = [record.value for record in records if record.attack == "none"]
+    if not values:
+        return None
+    half = sum(clean) / len(clean) / 2
+    return min(values, key=lambda epsilon: abs(min(values[epsilon]) - half))
