@@ -1,0 +1,407 @@
+"""The figures of the page, a section a question: panels, a caption, and the sources."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from robustlabels.report import figures, images, pooled, theme
+from robustlabels.report.formats import count, listed, percent
+from robustlabels.report.html import Html, element, href, joined
+from robustlabels.report.robustness import Attacked, clean_accuracy
+from robustlabels.report.runs import Run, Sourced
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Section",
+    "calibration",
+    "confidence",
+    "confusion",
+    "examples",
+    "figure",
+    "fooling",
+    "robustness",
+    "training",
+]
+
+_COMPARABLE = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+      identity: its anchor.
+      title: its heading.
+      body: what stands below.
+      drawings: its figures by name, to be kept as files.
+    """
+
+    identity: str
+    title: str
+    body: Html
+    drawings: tuple[tuple[str, "Figure"], ...] = ()
+
+
+def figure(
+    content: Html,
+    caption: str,
+    sources: Iterable[pathlib.Path],
+    page: pathlib.Path,
+) -> Html:
+    """Something shown with its caption and links to what it was drawn from.
+
+    Args:
+      content: panels or a table.
+      caption: what it shows and how to read it.
+      sources: files.
+      page: where the page will be.
+    """
+    paths = list(dict.fromkeys(sources))
+    folders: dict[pathlib.Path, list[Html]] = {}
+    for path in paths:
+        link = element("a", path.name, href=href(path, page))
+        run = path.parent.parent if path.parent.name == "evaluation" else path.parent
+        folders.setdefault(run, []).append(link)
+    links = [
+        element("p", element("b", folder.name, ": ") if len(folders) > 1 else None, [
+            joined(", " if i else None, link) for i, link in enumerate(links)
+        ])
+        for folder, links in folders.items()
+    ]  # fmt: skip
+    drawn = element("summary", f"Drawn from {count(len(paths), 'file')}")
+    return element(
+        "figure",
+        content,
+        element(
+            "figcaption",
+            element("p", caption),
+            element("details", drawn, links, class_="sources"),
+        ),
+    )
+
+
+def _panels(
+    topic: str, drawn: Sequence[tuple[str, str, "Figure"]], *, titles: bool
+) -> Html:
+    """Figures side by side as far as there is room: of a title, an alt text each."""
+    panels = []
+    for number, (title, alt, drawing) in enumerate(drawn):
+        svg = theme.to_svg(drawing, f"{topic}-{number}", f"{title}: {alt}")
+        heading = element("h3", title) if titles else None
+        panels.append(element("div", heading, svg, class_="panel"))
+    return element("div", panels, class_="panels")
+
+
+def _legend(names: Sequence[str]) -> Html:
+    entries = []
+    for index, name in enumerate(names):
+        marker = figures.MARKERS[index // theme.SERIES % len(figures.MARKERS)]
+        shape = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼", "P": "✚"}[marker]
+        paint = f"color: var(--{theme.series(index)})"
+        key = element("span", shape, style=paint, aria_hidden="true")
+        entries.append(element("li", key, " ", name))
+    return element("ul", entries, class_="legend")
+
+
+def _paths(sources: Iterable[Sourced]) -> list[pathlib.Path]:
+    return [source.path for source in sources]
+
+
+def _pooled(runs: Sequence[Run], kind: str) -> str:
+    several = any(len(run.found(kind)) > 1 for run in runs)
+    return " Seeds are pooled." if several else ""
+
+
+def robustness(
+    runs: Sequence[Run], attacked: Attacked, page: pathlib.Path
+) -> Section | None:
+    """Accuracy against epsilon: a panel an attack, or for many runs a panel a run."""
+    shown = [r for r in runs if any(attacked.curve(r, a) for a in attacked.attacks)]
+    if not shown:
+        return None
+
+    def line(run: Run, attack: str, name: str, index: int) -> figures.Line:
+        curve = attacked.curve(run, attack)
+        return figures.Line(name, index, clean_accuracy(run), curve)
+
+    by_attack = 2 <= len(shown) <= _COMPARABLE
+    if by_attack:
+        names = [run.name for run in shown]
+        panels = {
+            a: [line(r, a, r.name, i) for i, r in enumerate(shown)]
+            for a in attacked.attacks
+        }
+    else:
+        names = attacked.attacks
+        panels = {
+            r.name: [line(r, a, a, i) for i, a in enumerate(attacked.attacks)]
+            for r in shown
+        }
+    drawn = []
+    for title, lines in panels.items():
+        there = [line for line in lines if line.curve]
+        drawn.append((title, _spoken(there), figures.robustness(there)))
+    several = any(len(run.clean()) > 1 for run in shown)
+    caption = (
+        "Share of images that are still decided correctly as an attack may change them "
+        "more: the worst row of each attack, which counts an image as lost if either "
+        "loss fells it. Higher is better. Dashed: without an attack. Shaded: "
+        + ("mean ± std over seeds." if several else "95 % interval.")
+    )
+    sources = [
+        *_paths(s for run in shown for s in run.clean()),
+        *_paths(
+            s
+            for run in shown
+            for a in attacked.attacks
+            for e in attacked.epsilons(a)
+            for s in attacked.worst(run, a, e)
+        ),
+    ]
+    body = joined(
+        _legend(names), _panels("robustness", drawn, titles=len(drawn) > 1 or by_attack)
+    )
+    return Section(
+        "robustness",
+        "Robustness curves",
+        figure(body, caption, sources, page),
+        tuple(("robustness", drawing) for _, _, drawing in drawn),
+    )
+
+
+def _spoken(lines: Sequence[figures.Line]) -> str:
+    return "; ".join(
+        f"{line.name} "
+        + ", ".join(f"{percent(v.mean)} % at {e}" for e, v in line.curve.items())
+        for line in lines
+    )
+
+
+def confidence(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
+    """Histograms of confidence on everything that a run was asked."""
+    drawn, sources = [], []
+    for run in runs:
+        asked = {"test images": run.found("clean"), "noise": run.found("noise")}
+        for (attack, loss), found in list(run.adversarial().items())[:1]:
+            asked[f"adversarial: {attack}, {loss}"] = found
+        asked["fooling images"] = run.found("fooling")
+        strips = []
+        for index, (name, found) in enumerate(asked.items()):
+            histogram = pooled.histogram(found)
+            median = pooled.medians(found)
+            if histogram is not None:
+                middle = median.mean if median else None
+                strips.append(figures.Strip(name, index, *histogram, middle))
+                sources += _paths(found)
+        if strips:
+            alt = ", ".join(f"{s.name} median {percent(s.median)} %" for s in strips)
+            drawn.append((run.name, alt, figures.confidence(strips)))
+    if not drawn:
+        return None
+    caption = (
+        "How sure the classifier is of its decision: of test images, of uniform noise, "
+        "of the images by which the strongest attack felled examples, and of images made "
+        "to fool it. Each histogram is as tall as its tallest bar; the black line is the "
+        "median. A classifier that knows what it does not know is sure of test images "
+        "only." + _pooled(runs, "clean")
+    )
+    body = _panels("confidence", drawn, titles=len(drawn) > 1)
+    return Section(
+        "confidence",
+        "Confidence",
+        figure(body, caption, sources, page),
+        tuple(("confidence", drawing) for _, _, drawing in drawn),
+    )
+
+
+def calibration(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
+    """Reliability diagrams."""
+    drawn, sources = [], []
+    for run in runs:
+        if found := run.found("clean"):
+            drawing = figures.reliability(**pooled.reliability(found))
+            errors = [f.content.values["expected_calibration_error"] for f in found]
+            alt = f"expected calibration error {percent(float(np.mean(errors)))} %"
+            drawn.append((run.name, alt, drawing))
+            sources += _paths(found)
+    if not drawn:
+        return None
+    caption = (
+        "Accuracy of test images by the confidence of their decision. The blue bars are "
+        "the accuracy; the orange ones are the gap to the mean confidence of the bin, "
+        "above the blue where the classifier is too sure and inside of it where it is "
+        "not sure enough. Below: how many images fall into each bin; gaps of few images "
+        "mean little." + _pooled(runs, "clean")
+    )
+    body = _panels("calibration", drawn, titles=len(drawn) > 1)
+    return Section(
+        "calibration",
+        "Calibration",
+        figure(body, caption, sources, page),
+        tuple(("reliability", drawing) for _, _, drawing in drawn),
+    )
+
+
+def confusion(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
+    """Which class is taken for which."""
+    drawn, sources = [], []
+    for run in runs:
+        if found := run.found("clean"):
+            matrix = pooled.confusion(found)
+            names = [run.class_name(index) for index in range(len(matrix))]
+            drawn.append((run.name, _worst(matrix, names), figures.confusion(matrix, names)))
+            sources += _paths(found)
+    if not drawn:
+        return None
+    caption = (
+        "Test images by true class (rows) and decision (columns). Blue on the diagonal "
+        "is right, orange beside it is wrong; the colour is the share of the row, and "
+        "errors are drawn stronger than in proportion so that rare ones show."
+        + _pooled(runs, "clean")
+    )
+    body = _panels("confusion", drawn, titles=len(drawn) > 1)
+    return Section(
+        "confusion",
+        "Confusion",
+        figure(body, caption, sources, page),
+        tuple(("confusion", drawing) for _, _, drawing in drawn),
+    )
+
+
+def _worst(matrix: np.ndarray, names: Sequence[str]) -> str:
+    """The most frequent mistake, in words."""
+    wrong = matrix * ~np.eye(len(matrix), dtype=bool)
+    if not wrong.any():
+        return "no mistakes"
+    row, column = np.unravel_index(np.argmax(wrong), wrong.shape)
+    times = int(wrong[row, column])
+    return f"most often {names[row]} is taken for {names[column]}, {times} times"
+
+
+def examples(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
+    """Adversarial images; the strongest attack's first, the others folded."""
+    shown = []
+    for run in runs:
+        blocks = []
+        for (attack, loss), found in run.adversarial().items():
+            if found[0].content.images is None:
+                continue
+            cards, factor = images.adversarial(run, images.load(found[0]))
+            name = f"{attack} along the {'training loss' if loss == 'own' else loss}"
+            caption = (
+                f"The first images that are decided correctly without an attack, and "
+                f"what {name} makes of them at the smallest epsilon at which they fall. "
+                f"The difference is drawn {factor} times as strong: "
+            )
+            colour = images.load(found[0])["clean"].shape[-1] > 1
+            caption += (
+                "grey is no change."
+                if colour
+                else "orange is brighter, blue is darker, empty is no change."
+            )
+            block = figure(cards, caption, _paths(found[:1]), page)
+            blocks.append((name, block))
+        if blocks:
+            parts = [element("h4", blocks[0][0]), blocks[0][1]]
+            parts += [
+                element("details", element("summary", name), block)
+                for name, block in blocks[1:]
+            ]
+            shown.append((run, joined(parts)))
+    return _folded("examples", "Adversarial examples", shown, len(runs))
+
+
+def fooling(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
+    """Images that are nothing, taken for something."""
+    shown = []
+    for run in runs:
+        found = run.found("fooling")
+        if found and found[0].content.images is not None:
+            values, parameters = found[0].content.values, found[0].content.parameters
+            asked = percent(parameters.get("confidence"), 0)
+            rate = percent(values.get("success"))
+            caption = (
+                "Noise that was changed until the classifier takes it for a class with "
+                f"{asked} % confidence: the class asked for, and how sure it became. "
+                f"{rate} % of {count(found[0].content.n, 'attempt')} got there; the fewer, "
+                "the better."
+            )
+            cards = images.fooling(run, images.load(found[0]))
+            shown.append((run, figure(cards, caption, _paths(found[:1]), page)))
+    return _folded("fooling", "Fooling images", shown, len(runs))
+
+
+def _folded(
+    identity: str, title: str, shown: Sequence[tuple[Run, Html]], runs: int
+) -> Section | None:
+    """A block a run; more than a few are folded."""
+    if not shown:
+        return None
+    if runs == 1:
+        return Section(identity, title, shown[0][1])
+    body = [
+        element("details", element("summary", r.name), block, open=i < 2 or len(shown) < 4)
+        for i, (r, block) in enumerate(shown)
+    ]
+    return Section(identity, title, joined(body))
+
+
+def training(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
+    """Losses and validation errors by epoch."""
+    drawn, sources = [], []
+    for run in runs:
+        if not any(run.metrics.values()):
+            continue
+        kept = {r.seed: r.content.classifier.get("epoch") for r in run.clean()}
+        best = {
+            seed: kept.get(seed) or min(lines, key=_error)["epoch"]
+            for seed, lines in run.metrics.items()
+        }
+        epochs = listed([str(epoch) for epoch in best.values()])
+        drawn.append(
+            (run.name, f"best epoch {epochs}", figures.training(run.metrics, best))
+        )
+        sources.append(run.folder / "metrics.jsonl")
+    if not drawn:
+        return None
+    caption = (
+        "Loss of training (orange) and validation (blue) above, validation error below, "
+        "by epoch; a line a seed. The dot is the epoch whose model was kept and "
+        "evaluated."
+    )
+    body = _panels("training", drawn, titles=len(drawn) > 1)
+    return Section(
+        "training",
+        "Training",
+        figure(body, caption, sources, page),
+        tuple(("training", drawing) for _, _, drawing in drawn),
+    )
+
+
+def _error(line: dict) -> float:
+    error = line.get("validation_error")
+    return float("inf") if error is None or np.isnan(error) else error
+
+
+def configs(runs: Sequence[Run], page: pathlib.Path) -> Section:
+    """The complete configs."""
+    body = [
+        element(
+            "details",
+            element("summary", run.name),
+            element(
+                "p", element("a", "config.json", href=href(run.folder / "config.json", page))
+            ),
+            element("pre", json.dumps(run.config, indent=2)),
+            class_="config",
+        )
+        for run in runs
+    ]
+    return Section("configs", "Complete configs", joined(body))
