@@ -41,7 +41,7 @@ def render_table(records: Iterable[Record]) -> str:
         for (attack, loss), row in rows.items():
             shown = [_cell(row[e], seeds) if e in row else "" for e in epsilons]
             cells.append([attack, "" if loss == "none" else loss, *shown])
-        lines += ["", *_aligned(cells), *_warnings(rows)]
+        lines += ["", *aligned(cells), *_warnings(rows)]
     return "\n".join(lines)
 
 
@@ -87,7 +87,7 @@ def _mean_and_deviation(shares: Sequence[float], *, digits: int) -> str:
     return f"{mean} ± {100 * np.std(shares, ddof=1):.{digits}f}"
 
 
-def _aligned(cells: list[list[str]]) -> list[str]:
+def aligned(cells: list[list[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
