@@ -10,7 +10,7 @@ from robustlabels.report.html import Html, element, joined
 
 __all__ = ["NOTHING", "Estimate", "count", "listed", "literal", "number", "percent"]
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -49,12 +49,13 @@ def count(value: int, what: str) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names as they stand in a sentence.
+    """Names, at least one, as they stand in a sentence.
 
     >>> listed(["a", "b", "c"])
     'a, b and c'
     """
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def literal(value: Any) -> str:

@@ -67,7 +67,7 @@ def difference(
     """A difference as an image on a diverging scale.
 
     Grey images: orange where a pixel became brighter, blue where it became darker, and
-    transparent where nothing changed. Images in colour: every channel about middle grey.
+    transparent where nothing changed. In colour: every channel about middle grey.
 
     Args:
       clean: image in [0, 1].
@@ -128,6 +128,7 @@ def adversarial(run: Run, arrays: dict[str, Any]) -> tuple[Html, int]:
       arrays: from `load`.
     """
     factor = amplification(arrays["clean"], arrays["perturbed"])
+    amplified = f"Δ \N{MULTIPLICATION SIGN} {factor}"
     cards = []
     for i, (clean, perturbed) in enumerate(
         zip(arrays["clean"], arrays["perturbed"], strict=True)
@@ -140,9 +141,8 @@ def adversarial(run: Run, arrays: dict[str, Any]) -> tuple[Html, int]:
         pictures = (
             _image(clean, f"clean image of class {true}", "clean"),
             _image(perturbed, f"perturbed image, decided as {decision}", "attacked"),
-            _image(difference(clean, perturbed, factor), "difference", f"Δ × {factor}"),
+            _image(difference(clean, perturbed, factor), "difference", amplified),
         )
-        # A sentence with its own end for screen readers, an arrow for the eye.
         said = [element("b", true), " → ", element("b", decision), f", {sure} % sure"]
         where = f"ε {epsilon}" + (" · stands" if stands else "")
         cards.append(

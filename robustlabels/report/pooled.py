@@ -28,10 +28,13 @@ def histogram(
 
 
 def reliability(findings: Sequence[Sourced[Finding]]) -> dict[str, Any]:
-    """Edges, added counts, and the means of their examples, NaN where there are none."""
+    """Edges, added counts, and means of their examples, NaN where there are none."""
     written = [f.content.values["reliability"] for f in findings]
     counts = np.array([r["counts"] for r in written], float)
-    pooled: dict[str, Any] = {"edges": written[0]["edges"], "counts": counts.sum(axis=0)}
+    pooled: dict[str, Any] = {
+        "edges": written[0]["edges"],
+        "counts": counts.sum(axis=0),
+    }
     for field in ("confidence", "accuracy"):
         means = np.array([r[field] for r in written], float)
         total = np.nansum(counts * means, axis=0)
