@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from robustlabels.report.formats import NOTHING, count, listed, number, percent
+from robustlabels.report.formats import NOTHING, Number, count, listed, number, percent
 from robustlabels.report.html import Html, breakable, element, joined
 from robustlabels.report.robustness import Attacked, estimate
 from robustlabels.report.runs import Run
@@ -94,7 +94,7 @@ def _zeros(run: Run, attacked: Attacked) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def _zero_sentence(loss: str, share: float) -> str:
+def _zero_sentence(loss: str, share: Number) -> str:
     name = "training loss" if loss == "own" else loss
     return (
         f"Zero gradients: {percent(share)} % of the input gradients of the {name} are "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robustlabels.report import theme
-from robustlabels.report.formats import Estimate, percent
+from robustlabels.report.formats import Estimate, Number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,9 +45,9 @@ class Strip:
 
     name: str
     index: int
-    edges: Sequence[float]
-    counts: Sequence[float] | np.ndarray
-    median: float | None
+    edges: Sequence[Number]
+    counts: Sequence[Number] | np.ndarray
+    median: Number | None
 
 
 def _styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
@@ -59,7 +59,9 @@ def _styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
     return styled
 
 
-def _figure(width: float, height: float, left: float = 46, bottom: float = 40):
+def _figure(
+    width: Number, height: Number, left: Number = 46, bottom: Number = 40
+) -> "Figure":
     """A figure of so many points, with margins of so many."""
     from matplotlib.figure import Figure
 
@@ -159,10 +161,10 @@ def confidence(strips: Sequence[Strip]) -> "Figure":
 
 @_styled
 def reliability(
-    edges: Sequence[float],
-    counts: Sequence[float],
-    confidence: Sequence[float],
-    accuracy: Sequence[float],
+    edges: Sequence[Number],
+    counts: np.ndarray,
+    confidence: np.ndarray,
+    accuracy: np.ndarray,
 ) -> "Figure":
     """Accuracy and confidence, bin by bin, the gap between them coloured; counts below.
 

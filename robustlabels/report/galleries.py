@@ -1,7 +1,8 @@
 """Examples to look at: adversarial and fooling images."""
 
+import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from robustlabels.report import images
 from robustlabels.report.formats import count, percent
@@ -14,7 +15,7 @@ __all__ = ["examples", "fooling"]
 
 def examples(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
     """Adversarial images; the strongest attack's first, the others folded."""
-    shown = []
+    shown, drawings = [], []
     for run in runs:
         blocks = []
         for (attack, loss), found in run.adversarial().items():
@@ -34,6 +35,11 @@ def examples(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
                 f"fall: true class, decision and its confidence. The difference is "
                 f"drawn {factor} times as strong: {scale}"
             )
+            if not blocks:
+                pairs = list(zip(arrays["clean"], arrays["perturbed"], strict=True))
+                changes = [images.difference(x, z, factor) for x, z in pairs]
+                rows = [list(arrays["clean"]), list(arrays["perturbed"]), changes]
+                drawings.append(("examples", functools.partial(images.sheet, rows)))
             blocks.append((name, figure(cards, caption, paths(found[:1]), page)))
         if blocks:
             parts = [element("h4", blocks[0][0]), blocks[0][1]]
@@ -42,12 +48,12 @@ def examples(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
                 for name, block in blocks[1:]
             ]
             shown.append((run, joined(parts)))
-    return _folded("examples", "Adversarial examples", shown, len(runs))
+    return _folded("examples", "Adversarial examples", shown, drawings, len(runs))
 
 
 def fooling(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
     """Images that are nothing, taken for something."""
-    shown = []
+    shown, drawings = [], []
     for run in runs:
         found = run.found("fooling")
         if found and found[0].content.images is not None:
@@ -60,19 +66,26 @@ def fooling(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
                 f"{rate} % of {count(found[0].content.n, 'attempt')} got there; the "
                 "fewer, the better."
             )
-            cards = images.fooling(run, images.load(found[0]))
+            arrays = images.load(found[0])
+            cards = images.fooling(run, arrays)
+            rows = [list(arrays["images"])]
+            drawings.append(("fooling", functools.partial(images.sheet, rows)))
             shown.append((run, figure(cards, caption, paths(found[:1]), page)))
-    return _folded("fooling", "Fooling images", shown, len(runs))
+    return _folded("fooling", "Fooling images", shown, drawings, len(runs))
 
 
 def _folded(
-    identity: str, title: str, shown: Sequence[tuple[Run, Html]], runs: int
+    identity: str,
+    title: str,
+    shown: Sequence[tuple[Run, Html]],
+    drawings: Sequence[tuple[str, Callable[[pathlib.Path], None]]],
+    runs: int,
 ) -> Section | None:
     """A block a run; more than a few are folded."""
     if not shown:
         return None
     if runs == 1:
-        return Section(identity, title, shown[0][1])
+        return Section(identity, title, shown[0][1], tuple(drawings))
     body = [
         element(
             "details", element("summary", r.name), block, open=i < 2 or len(shown) < 4

@@ -50,7 +50,7 @@ def write_report(
     if len(runs) == 1 and output.parent.resolve().is_relative_to(
         runs[0].folder.resolve()
     ):
-        _keep_drawings(parts, output.parent / "figures", runs[0].name)
+        _keep_drawings(parts, output.parent / "figures")
     return output
 
 
@@ -282,8 +282,8 @@ def _fill(runs: Sequence[Run], parts: Sequence[Section]) -> str:
     )
 
 
-def _keep_drawings(parts: Sequence[Section], folder: pathlib.Path, run: str) -> None:
+def _keep_drawings(parts: Sequence[Section], folder: pathlib.Path) -> None:
     folder.mkdir(exist_ok=True)
     for part in parts:
-        for name, drawing in part.drawings:
-            theme.save_png(drawing, folder / f"{name}.png", f"{run}: {part.title}")
+        for name, write in part.drawings:
+            write(folder / f"{name}.png")

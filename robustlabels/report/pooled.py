@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from robustlabels.evaluation.records import Finding
-from robustlabels.report.formats import Estimate
+from robustlabels.report.formats import Estimate, Number
 from robustlabels.report.runs import Sourced
 
 __all__ = ["confusion", "histogram", "medians", "reliability"]
@@ -19,7 +19,7 @@ def medians(findings: Iterable[Sourced[Finding]]) -> Estimate | None:
 
 def histogram(
     findings: Iterable[Sourced[Finding]],
-) -> tuple[list[float], np.ndarray] | None:
+) -> tuple[list[Number], np.ndarray] | None:
     """Edges and added counts; None where nothing was counted."""
     written = [f.content.values["confidence_histogram"] for f in findings]
     if not written:

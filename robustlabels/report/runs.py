@@ -191,7 +191,8 @@ def _read_run(folder: pathlib.Path, name: str) -> Run:
 
 def _record(fields: dict[str, Any]) -> Record:
     """A record, also one from before `fallen` was measured."""
-    return Record(**dict(fields, fallen=fields.get("fallen")))
+    fields.setdefault("fallen", None)
+    return Record(**fields)
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:

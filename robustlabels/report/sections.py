@@ -1,9 +1,10 @@
 """The figures of the page, a section a question: panels, a caption, and the sources."""
 
 import dataclasses
+import functools
 import json
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,13 +41,13 @@ class Section:
       identity: its anchor.
       title: its heading.
       body: what stands below.
-      drawings: its figures by name, to be kept as files.
+      drawings: its figures by name, as functions that write a PNG to a path.
     """
 
     identity: str
     title: str
     body: Html
-    drawings: tuple[tuple[str, "Figure"], ...] = ()
+    drawings: tuple[tuple[str, Callable[[pathlib.Path], None]], ...] = ()
 
 
 def figure(
@@ -99,6 +100,20 @@ def _panels(
         panels.append(element("div", heading, svg, class_="panel"))
     small = " small" if len(panels) > _COMPARABLE else ""
     return element("div", panels, class_="panels" + small)
+
+
+def _drawn(
+    identity: str,
+    title: str,
+    content: Html,
+    drawn: Sequence[tuple[str, str, "Figure"]],
+) -> Section:
+    """A section whose figures can be kept as files."""
+    keep = [
+        (identity, functools.partial(theme.save_png, drawing, f"{name}: {title}"))
+        for name, _, drawing in drawn
+    ]
+    return Section(identity, title, content, tuple(keep))
 
 
 def _legend(names: Sequence[str]) -> Html:
@@ -171,12 +186,8 @@ def robustness(
     body = joined(
         _legend(names), _panels("robustness", drawn, titles=len(drawn) > 1 or by_attack)
     )
-    return Section(
-        "robustness",
-        "Robustness curves",
-        figure(body, caption, sources, page),
-        tuple(("robustness", drawing) for _, _, drawing in drawn),
-    )
+    content = figure(body, caption, sources, page)
+    return _drawn("robustness", "Robustness curves", content, drawn)
 
 
 def _spoken(lines: Sequence[figures.Line]) -> str:
@@ -216,12 +227,8 @@ def confidence(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         "test images only." + _pooled(runs, "clean")
     )
     body = _panels("confidence", drawn, titles=len(drawn) > 1)
-    return Section(
-        "confidence",
-        "Confidence",
-        figure(body, caption, sources, page),
-        tuple(("confidence", drawing) for _, _, drawing in drawn),
-    )
+    content = figure(body, caption, sources, page)
+    return _drawn("confidence", "Confidence", content, drawn)
 
 
 def calibration(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
@@ -245,12 +252,8 @@ def calibration(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         "mean little." + _pooled(runs, "clean")
     )
     body = _panels("calibration", drawn, titles=len(drawn) > 1)
-    return Section(
-        "calibration",
-        "Calibration",
-        figure(body, caption, sources, page),
-        tuple(("reliability", drawing) for _, _, drawing in drawn),
-    )
+    content = figure(body, caption, sources, page)
+    return _drawn("calibration", "Calibration", content, drawn)
 
 
 def confusion(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
@@ -273,12 +276,8 @@ def confusion(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         + _pooled(runs, "clean")
     )
     body = _panels("confusion", drawn, titles=len(drawn) > 1)
-    return Section(
-        "confusion",
-        "Confusion",
-        figure(body, caption, sources, page),
-        tuple(("confusion", drawing) for _, _, drawing in drawn),
-    )
+    content = figure(body, caption, sources, page)
+    return _drawn("confusion", "Confusion", content, drawn)
 
 
 def _worst(matrix: np.ndarray, names: Sequence[str]) -> str:
@@ -314,12 +313,8 @@ def training(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         "below, by epoch; a line a seed. The dot is the epoch whose model is kept."
     )
     body = _panels("training", drawn, titles=len(drawn) > 1)
-    return Section(
-        "training",
-        "Training",
-        figure(body, caption, sources, page),
-        tuple(("training", drawing) for _, _, drawing in drawn),
-    )
+    content = figure(body, caption, sources, page)
+    return _drawn("training", "Training", content, drawn)
 
 
 def _error(line: dict) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from robustlabels.report.formats import (
     NOTHING,
     Estimate,
+    Number,
     listed,
     literal,
     number,
@@ -47,7 +48,7 @@ class Column:
     group: str
     title: str
     of: Callable[[Run], Estimate | None]
-    form: Callable[[float | None], str] = percent
+    form: Callable[[Number | None], str] = percent
     better: Callable[..., Any] | None = None
 
 
@@ -118,7 +119,7 @@ def calibration_columns() -> list[Column]:
     ]
 
 
-def _of_clean(get: Callable[[dict], float | None]) -> Callable[[Run], Estimate | None]:
+def _of_clean(get: Callable[[dict], Number | None]) -> Callable[[Run], Estimate | None]:
     return lambda run: Estimate.of(get(f.content.values) for f in run.found("clean"))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from robustlabels.evaluation.records import Finding, Record, interval
 
 DIGITS = [str(digit) for digit in range(10)]
-ODD = ["<html>", 'a "quoted" name', "it's & more", "</script>", *"ABCDEF"]
+ODD = ["<html>", 'a "quoted" name', "it's & more", "</script>", "$x$ {", *"ABCDE"]
 PROVENANCE = {
     "versions": {"robustlabels": "0.1.0", "jax": "0.10.2"},
     "commit": "0123456789abcdef0123456789abcdef01234567",
