@@ -10,9 +10,10 @@ import pytest
 import robustlabels
 
 PACKAGE = pathlib.Path(robustlabels.__file__).parent
-TOOLS = {"_progress", "_stopping", "_validate"}
+TOOLS = {"_files", "_progress", "_stopping", "_validate"}
 MAY_IMPORT = {
     "_validate": set(),
+    "_files": set(),
     "_progress": set(),
     "_stopping": set(),
     "losses": set(),
@@ -23,6 +24,7 @@ MAY_IMPORT = {
     "data": set(),
     "training": {"data", "models", "objective", "parallel"},
     "evaluation": {"attacks", "data", "objective", "parallel"},
+    "report": {"evaluation"},
     "sections": {"data", "evaluation", "losses", "models", "objective", "training"},
     "build": {
         "data",
@@ -35,13 +37,16 @@ MAY_IMPORT = {
         "training",
     },
     "config_file": {"sections"},
+    "run": {"build", "config_file", "evaluation", "report", "training"},
+    "sweep": {"config_file", "evaluation", "report", "run", "training"},
     "cli": {
-        "build",
         "config_file",
         "data",
         "evaluation",
-        "parallel",
+        "report",
+        "run",
         "sections",
+        "sweep",
         "training",
     },
 }

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from robustlabels.report.formats import NOTHING, count, listed, number, percent
-from robustlabels.report.html import Html, element, joined
+from robustlabels.report.formats import NOTHING, Number, count, listed, number, percent
+from robustlabels.report.html import Html, breakable, element, joined
 from robustlabels.report.robustness import Attacked, estimate
 from robustlabels.report.runs import Run
 from robustlabels.report.tables import table
@@ -94,12 +94,12 @@ def _zeros(run: Run, attacked: Attacked) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def _zero_sentence(loss: str, share: float) -> str:
+def _zero_sentence(loss: str, share: Number) -> str:
     name = "training loss" if loss == "own" else loss
     return (
         f"Zero gradients: {percent(share)} % of the input gradients of the {name} are "
-        "exactly zero. An attack along it cannot move these images, which does not make "
-        "them robust."
+        "exactly zero. An attack along it cannot move these images, which does not "
+        "make them robust."
     )
 
 
@@ -113,7 +113,10 @@ def sign_matrix(runs: Sequence[Run]) -> Html | None:
     head = [element("th", "run", scope="col")]
     head += [element("th", name, scope="col") for name in names]
     rows = [
-        [element("th", run, scope="row"), *(_verdict(found.get(n)) for n in names)]
+        [
+            element("th", breakable(run), scope="row"),
+            *(_verdict(found.get(n)) for n in names),
+        ]
         for run, found in checked.items()
     ]
     return table([head], rows, "signs of hidden gradients by run")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robustlabels.report import theme
-from robustlabels.report.formats import Estimate, percent
+from robustlabels.report.formats import Estimate, Number, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ _DIGITS_UP_TO = 20
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A curve: its name, its place among the series, estimates by epsilon as written."""
+    """A curve: name, place among the series, estimates by epsilon as written."""
 
     name: str
     index: int
@@ -45,9 +45,9 @@ class Strip:
 
     name: str
     index: int
-    edges: Sequence[float]
-    counts: Sequence[float]
-    median: float | None
+    edges: Sequence[Number]
+    counts: Sequence[Number] | np.ndarray
+    median: Number | None
 
 
 def _styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
@@ -59,7 +59,9 @@ def _styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
     return styled
 
 
-def _figure(width: float, height: float, left: float = 46, bottom: float = 40):
+def _figure(
+    width: Number, height: Number, left: Number = 46, bottom: Number = 40
+) -> "Figure":
     """A figure of so many points, with margins of so many."""
     from matplotlib.figure import Figure
 
@@ -81,14 +83,14 @@ def robustness(lines: Sequence[Line]) -> "Figure":
     figure = _figure(360, 250)
     axes = figure.subplots()
     written = sorted({e for line in lines for e in line.curve}, key=Fraction)
+    one_clean = len({line.clean for line in lines}) == 1
     for line in lines:
         points = [(float(Fraction(e)), value) for e, value in line.curve.items()]
         paint = theme.colour(theme.series(line.index))
         if line.clean is not None:
             points.insert(0, (0.0, line.clean))
-            axes.axhline(
-                100 * line.clean.mean, color=paint, dashes=(4, 3), linewidth=1, alpha=0.8
-            )
+            dash = theme.colour("muted") if one_clean else paint
+            axes.axhline(100 * line.clean.mean, color=dash, dashes=(4, 3), linewidth=1)
         x = [epsilon for epsilon, _ in points]
         axes.fill_between(
             x,
@@ -129,41 +131,42 @@ def confidence(strips: Sequence[Strip]) -> "Figure":
     Args:
       strips: from top to bottom.
     """
-    height = 62 * len(strips) + 46
-    figure = _figure(360, height, left=12)
-    rows = figure.subplots(len(strips), sharex=True, squeeze=False)[:, 0]
-    for axes, strip in zip(rows, strips, strict=True):
+    figure = _figure(360, 62 * len(strips) + 46, left=12)
+    axes = figure.subplots()
+    for place, strip in enumerate(reversed(strips)):
         paint = theme.colour(theme.series(strip.index))
         shares = np.asarray(strip.counts) / max(1, np.max(strip.counts))
-        axes.stairs(shares, strip.edges, fill=True, color=paint, alpha=0.75)
-        axes.set(ylim=(0, 1.75), xlim=(0, 1), yticks=[])
-        axes.spines["left"].set_visible(False)
-        axes.text(0, 1.32, strip.name, fontsize=10)
-        axes.text(
-            1,
-            1.32,
-            f"median {percent(strip.median)} %",
-            ha="right",
-            fontsize=9,
-            color=theme.colour("muted"),
+        axes.stairs(
+            place + 0.66 * shares,
+            strip.edges,
+            baseline=place,
+            fill=True,
+            color=paint,
+            alpha=0.75,
         )
+        axes.axhline(place, color=theme.colour("rule"), linewidth=1)
+        axes.text(0, place + 0.76, strip.name)
+        median = f"median {percent(strip.median)} %"
+        muted = theme.colour("muted")
+        axes.text(1, place + 0.76, median, ha="right", fontsize=9, color=muted)
         if strip.median is not None:
-            axes.plot(
-                [strip.median] * 2, [0, 1.15], color=theme.colour("ink"), linewidth=1.5
-            )
-    rows[-1].set_xticks(np.linspace(0, 1, 6), [f"{p} %" for p in range(0, 101, 20)])
-    rows[-1].set_xlabel("confidence of the decision")
+            ink = theme.colour("ink")
+            axes.vlines(strip.median, place, place + 0.68, color=ink, linewidth=1.5)
+    axes.set(xlim=(0, 1), ylim=(0, len(strips)), yticks=[])
+    axes.spines["left"].set_visible(False)
+    axes.set_xticks(np.linspace(0, 1, 6), [f"{p} %" for p in range(0, 101, 20)])
+    axes.set_xlabel("confidence of the decision")
     return figure
 
 
 @_styled
 def reliability(
-    edges: Sequence[float],
-    counts: Sequence[float],
-    confidence: Sequence[float],
-    accuracy: Sequence[float],
+    edges: Sequence[Number],
+    counts: np.ndarray,
+    confidence: np.ndarray,
+    accuracy: np.ndarray,
 ) -> "Figure":
-    """Accuracy against confidence, bin by bin, the gap hatched; counts below.
+    """Accuracy and confidence, bin by bin, the gap between them coloured; counts below.
 
     Args:
       edges: of the bins.
@@ -174,31 +177,24 @@ def reliability(
     figure = _figure(360, 330)
     top, bottom = figure.subplots(2, sharex=True, height_ratios=(4, 1))
     figure.subplots_adjust(hspace=0.12)
-    left, width = np.asarray(edges)[:-1], np.diff(edges)
-    gap = np.asarray(confidence) - np.asarray(accuracy)
-    top.plot([0, 1], [0, 100], color=theme.colour("muted"), dashes=(4, 3), linewidth=1)
-    top.bar(
-        left,
-        100 * np.asarray(accuracy),
-        width,
-        align="edge",
-        color=theme.colour("series-1"),
-        alpha=0.8,
-        label="accuracy",
-    )
-    top.bar(
-        left,
-        100 * gap,
-        width,
-        bottom=100 * np.asarray(accuracy),
-        align="edge",
-        color=theme.colour("series-2"),
-        edgecolor=theme.colour("series-2"),
-        alpha=0.55,
-        label="gap to the confidence",
-    )
+    sure, right = 100 * np.asarray(confidence), 100 * np.asarray(accuracy)
+    least = np.minimum(sure, right)
+    top.stairs(least, edges, fill=True, color=theme.colour("series-1"), alpha=0.8)
+    gaps = (("too sure", sure, "series-2"), ("not sure enough", right, "series-3"))
+    for name, most, paint in gaps:
+        gap = np.where(most > least, most, np.nan)
+        top.stairs(
+            gap,
+            edges,
+            baseline=np.where(np.isnan(gap), np.nan, least),
+            fill=True,
+            color=theme.colour(paint),
+            label=name,
+        )
+    muted = theme.colour("muted")
+    top.plot([0, 1], [0, 100], color=muted, dashes=(4, 3), linewidth=1)
     top.set(ylabel="accuracy, %", ylim=(0, 101), xlim=(0, 1))
-    bottom.bar(left, counts, width, align="edge", color=theme.colour("muted"), alpha=0.6)
+    bottom.stairs(counts, edges, fill=True, color=muted, alpha=0.6)
     bottom.set(ylabel="count", xlabel="confidence of the decision")
     bottom.set_yticks([0, int(max(counts, default=1))])
     bottom.set_xticks(np.linspace(0, 1, 6), [f"{p} %" for p in range(0, 101, 20)])
@@ -228,10 +224,9 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
     axes.imshow(rgba, interpolation="none", aspect="equal")
     axes.grid(visible=False)
     if size <= _DIGITS_UP_TO:
+        centred = {"ha": "center", "va": "center", "fontsize": 9}
         for row, column in zip(*np.nonzero(matrix), strict=True):
-            axes.text(
-                column, row, int(matrix[row, column]), ha="center", va="center", fontsize=9
-            )
+            axes.text(column, row, str(matrix[row, column]), **centred)
     stride = -(-size // _DIGITS_UP_TO)
     ticks = range(0, size, stride)
     axes.set_xticks(ticks, [shown[tick] for tick in ticks], rotation=90, fontsize=9)

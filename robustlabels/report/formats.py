@@ -8,12 +8,23 @@ from typing import Any
 
 from robustlabels.report.html import Html, element, joined
 
-__all__ = ["NOTHING", "Estimate", "count", "listed", "literal", "number", "percent"]
+__all__ = [
+    "NOTHING",
+    "Estimate",
+    "Number",
+    "count",
+    "listed",
+    "literal",
+    "number",
+    "percent",
+]
 
-NOTHING = "–"
+# JSON writes 1.0 as it likes.
+Number = float | int
+NOTHING = "\N{EN DASH}"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def percent(share: Number | None, digits: int = 1) -> str:
     """A share in percent, without the sign.
 
     >>> percent(0.9933), percent(None)
@@ -22,7 +33,7 @@ def percent(share: float | None, digits: int = 1) -> str:
     return NOTHING if share is None else f"{100 * share:.{digits}f}"
 
 
-def number(value: float | None) -> str:
+def number(value: Number | None) -> str:
     """A number with three significant digits.
 
     >>> number(0.012345), number(1234.5), number(0.0), number(None)
@@ -49,12 +60,13 @@ def count(value: int, what: str) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names as they stand in a sentence.
+    """Names, at least one, as they stand in a sentence.
 
     >>> listed(["a", "b", "c"])
     'a, b and c'
     """
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def literal(value: Any) -> str:
@@ -87,12 +99,12 @@ class Estimate:
     '90.0 [59.6, 98.2]'
     """
 
-    values: tuple[float, ...]
-    low: float | None = None
-    high: float | None = None
+    values: tuple[Number, ...]
+    low: Number | None = None
+    high: Number | None = None
 
     @classmethod
-    def of(cls, values: Iterable[float | None]) -> "Estimate | None":
+    def of(cls, values: Iterable[Number | None]) -> "Estimate | None":
         """Of the values that there are, or None."""
         there = tuple(value for value in values if value is not None)
         return cls(there) if there else None
@@ -116,7 +128,7 @@ class Estimate:
             return self.mean, self.mean
         return self.low, self.high
 
-    def parts(self, form: Callable[[float | None], str]) -> tuple[str, str]:
+    def parts(self, form: Callable[[Number | None], str]) -> tuple[str, str]:
         """The value, and what follows it."""
         if len(self.values) > 1:
             return form(self.mean), f" ± {form(self.std)}"
@@ -124,11 +136,11 @@ class Estimate:
             return form(self.mean), ""
         return form(self.mean), f" [{form(self.low)}, {form(self.high)}]"
 
-    def text(self, form: Callable[[float | None], str]) -> str:
+    def text(self, form: Callable[[Number | None], str]) -> str:
         """In one line."""
         return "".join(self.parts(form))
 
-    def html(self, form: Callable[[float | None], str]) -> Html:
+    def html(self, form: Callable[[Number | None], str]) -> Html:
         """With what follows the value in small type."""
         value, rest = self.parts(form)
         return joined(value, element("small", rest) if rest else None)

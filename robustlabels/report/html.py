@@ -3,12 +3,13 @@
 import html
 import os
 import pathlib
+import re
 import urllib.parse
 from typing import Any
 
-__all__ = ["Html", "element", "href", "joined"]
+__all__ = ["Html", "breakable", "element", "href", "joined"]
 
-_VOID = {"img", "br"}
+_VOID = {"img", "br", "wbr"}
 
 
 class Html(str):
@@ -21,7 +22,7 @@ def joined(*content: Any) -> Html:
     >>> joined("a < b", None, [Html("<br>"), "c"])
     'a &lt; b<br>c'
     """
-    parts = []
+    parts: list[str] = []
     for part in content:
         if isinstance(part, Html):
             parts.append(part)
@@ -45,7 +46,7 @@ def element(name: str, *content: Any, **attributes: Any) -> Html:
     '<td class="best" colspan="2">&lt;b&gt;</td>'
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}'
+        f" {key.rstrip('_').replace('_', '-')}"
         + ("" if value is True else f'="{html.escape(str(value))}"')
         for key, value in attributes.items()
         if value is not None and value is not False
@@ -53,6 +54,16 @@ def element(name: str, *content: Any, **attributes: Any) -> Html:
     if name in _VOID:
         return Html(f"<{name}{written}>")
     return Html(f"<{name}{written}>{joined(*content)}</{name}>")
+
+
+def breakable(text: str) -> Html:
+    """A long name that may go on in the next line between its parts.
+
+    >>> breakable("training.num_epochs=5")
+    'training.<wbr>num_<wbr>epochs=<wbr>5'
+    """
+    parts = re.split(r"(?<=[.,/=_-])(?=[A-Za-z])|(?<=[,/=])(?=\d)", text)
+    return Html("<wbr>".join(map(joined, parts)))
 
 
 def href(target: pathlib.Path, page: pathlib.Path) -> str:

@@ -3,7 +3,9 @@
 import base64
 import io
 import math
+import pathlib
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,15 @@ from robustlabels.report.formats import percent
 from robustlabels.report.html import Html, element
 from robustlabels.report.runs import Run, Sourced
 
-__all__ = ["adversarial", "amplification", "difference", "fooling", "load", "png"]
+__all__ = [
+    "adversarial",
+    "amplification",
+    "difference",
+    "fooling",
+    "load",
+    "png",
+    "sheet",
+]
 
 _ARRAYS = {
     "adversarial": {
@@ -62,12 +72,12 @@ def amplification(clean: np.ndarray, perturbed: np.ndarray) -> int:
 def difference(
     clean: Float[np.ndarray, "height width channels"],
     perturbed: Float[np.ndarray, "height width channels"],
-    factor: float,
+    factor: float | int,
 ) -> Float[np.ndarray, "height width colours"]:
     """A difference as an image on a diverging scale.
 
     Grey images: orange where a pixel became brighter, blue where it became darker, and
-    transparent where nothing changed. Images in colour: every channel about middle grey.
+    transparent where nothing changed. In colour: every channel about middle grey.
 
     Args:
       clean: image in [0, 1].
@@ -98,14 +108,38 @@ def png(image: Float[np.ndarray, "height width channels"]) -> str:
     """
     from PIL import Image
 
-    levels = np.round(255 * np.clip(np.nan_to_num(image), 0, 1)).astype(np.uint8)
-    if levels.shape[-1] not in (1, 3, 4):
-        levels = levels[..., :1]
     written = io.BytesIO()
-    Image.fromarray(levels.squeeze(-1) if levels.shape[-1] == 1 else levels).save(
-        written, "PNG", optimize=False
-    )
+    Image.fromarray(_levels(image)).save(written, "PNG")
     return "data:image/png;base64," + base64.b64encode(written.getvalue()).decode()
+
+
+def _levels(image: np.ndarray) -> np.ndarray:
+    """Bytes, the channel of a grey image dropped; of other depths the first channel."""
+    levels = np.round(255 * np.clip(np.nan_to_num(image), 0, 1)).astype(np.uint8)
+    return levels if levels.shape[-1] in (3, 4) else levels[..., 0]
+
+
+def sheet(rows: Sequence[Sequence[np.ndarray]], path: pathlib.Path) -> None:
+    """Writes images side by side, row by row, upscaled without smoothing.
+
+    Args:
+      rows: of images of one size, as `png` takes them.
+      path: where to.
+    """
+    from PIL import Image
+
+    height, width = rows[0][0].shape[:2]
+    scale, gap = max(1, 96 // max(height, width)), 6
+    down, across = height * scale + gap, width * scale + gap
+    paper = Image.new("RGB", (max(map(len, rows)) * across, len(rows) * down), "white")
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
+            picture = Image.fromarray(_levels(image)).convert("RGBA")
+            large = picture.resize(
+                (width * scale, height * scale), Image.Resampling.NEAREST
+            )
+            paper.paste(large, (column * across, row * down), large)
+    paper.save(path, "PNG")
 
 
 def _image(image: np.ndarray, alt: str, caption: str | None = None) -> Html:
@@ -128,6 +162,7 @@ def adversarial(run: Run, arrays: dict[str, Any]) -> tuple[Html, int]:
       arrays: from `load`.
     """
     factor = amplification(arrays["clean"], arrays["perturbed"])
+    amplified = f"Δ \N{MULTIPLICATION SIGN} {factor}"
     cards = []
     for i, (clean, perturbed) in enumerate(
         zip(arrays["clean"], arrays["perturbed"], strict=True)
@@ -140,9 +175,8 @@ def adversarial(run: Run, arrays: dict[str, Any]) -> tuple[Html, int]:
         pictures = (
             _image(clean, f"clean image of class {true}", "clean"),
             _image(perturbed, f"perturbed image, decided as {decision}", "attacked"),
-            _image(difference(clean, perturbed, factor), "difference", f"Δ × {factor}"),
+            _image(difference(clean, perturbed, factor), "difference", amplified),
         )
-        # A sentence with its own end for screen readers, an arrow for the eye.
         said = [element("b", true), " → ", element("b", decision), f", {sure} % sure"]
         where = f"ε {epsilon}" + (" · stands" if stands else "")
         cards.append(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from robustlabels.report.formats import NOTHING, count, literal
-from robustlabels.report.html import Html, element, joined
+from robustlabels.report.html import Html, breakable, element
 from robustlabels.report.robustness import Attacked, clean_accuracy, estimate
 from robustlabels.report.runs import Run, flat
 from robustlabels.report.tables import table
@@ -40,7 +40,7 @@ def _facts(run: Run) -> dict[str, str]:
         **parts,
         "seeds": f"{first}" if seeds == 1 else f"{first} to {first + seeds - 1}",
         "state": status(run),
-        "device": f"{devices} × {device}" if devices != 1 else device,
+        "device": device if devices == 1 else f"{device} ({devices})",
         "versions": ", ".join(f"{k} {v}" for k, v in versions.items()) or NOTHING,
         "commit": literal(provenance.get("commit")),
         "date": literal(provenance.get("date")).replace("T", " ").split("+")[0],
@@ -54,7 +54,9 @@ def facts(runs: Sequence[Run]) -> Html:
     return element(
         "dl",
         [
-            element("div", element("dt", name), element("dd", _shown(name, of[0][name])))
+            element(
+                "div", element("dt", name), element("dd", _shown(name, of[0][name]))
+            )
             for name in same
         ],
         class_="facts",
@@ -84,10 +86,10 @@ def differences(runs: Sequence[Run]) -> Html | None:
     columns = {name: [facts[name] for facts in of] for name in of[0]} | apart
     shown = {name: values for name, values in columns.items() if len(set(values)) > 1}
     head = [element("th", "run", scope="col")]
-    head += [element("th", Html(joined(name).replace(".", ".<wbr>"))) for name in shown]
+    head += [element("th", breakable(name), scope="col") for name in shown]
     rows = [
         [
-            element("th", run.name, scope="row"),
+            element("th", breakable(run.name), scope="row"),
             *(element("td", _shown(n, values[i])) for n, values in shown.items()),
         ]
         for i, run in enumerate(runs)

@@ -6,7 +6,7 @@ import pathlib
 import string
 from collections.abc import Sequence
 
-from robustlabels.report import caveats, overview, sections, tables, theme
+from robustlabels.report import caveats, galleries, overview, sections, tables, theme
 from robustlabels.report.formats import count, listed
 from robustlabels.report.html import Html, element, joined
 from robustlabels.report.robustness import Attacked, clean_accuracy, estimate
@@ -15,7 +15,7 @@ from robustlabels.report.sections import Section, figure
 
 __all__ = ["write_report"]
 
-_FOLDED_FROM = 4
+_FOLDED_FROM = 7
 
 
 def write_report(
@@ -50,7 +50,7 @@ def write_report(
     if len(runs) == 1 and output.parent.resolve().is_relative_to(
         runs[0].folder.resolve()
     ):
-        _keep_drawings(parts, output.parent / "figures", runs[0].name)
+        _keep_drawings(parts, output.parent / "figures")
     return output
 
 
@@ -65,9 +65,9 @@ def _sections(runs: Sequence[Run], page: pathlib.Path) -> list[Section]:
         sections.confidence(runs, page),
         sections.calibration(runs, page),
         sections.confusion(runs, page),
-        sections.examples(runs, page),
+        galleries.examples(runs, page),
         _fallen(runs, attacked, page),
-        sections.fooling(runs, page),
+        galleries.fooling(runs, page),
         _signs(runs, page),
         sections.training(runs, page),
         sections.configs(runs, page),
@@ -205,10 +205,10 @@ def _fallen(
         fallen = tables.fallen_table(run, attacked)
         if fallen is not None:
             caption = (
-                "Of the images by which examples fell: medians of the confidence in the "
-                "wrong decision and of the distance from the clean image (L0 counts "
-                "pixels), and the share that is still wrong once pixels are rounded to "
-                "8 bits, as a file would hold them."
+                "Of the images by which examples fell: medians of the confidence in "
+                "the wrong decision and of the distance from the clean image (L0 "
+                "counts pixels), and the share that is still wrong once pixels are "
+                "rounded to 8 bits, as a file would hold them."
             )
             sources = [r.path for r in run.records if r.content.fallen]
             shown.append((run.name, figure(fallen, caption, sources, page)))
@@ -225,8 +225,8 @@ def _fallen(
 
 def _signs(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
     caption = (
-        "Signs that a gradient is hidden, so that an attack fails for the wrong reason. "
-        "A yes means that accuracies under attack may be too high."
+        "Signs that a gradient is hidden, so that an attack fails for the wrong "
+        "reason. A yes means that accuracies under attack may be too high."
     )
     body = []
     matrix = caveats.sign_matrix(runs)
@@ -282,8 +282,8 @@ def _fill(runs: Sequence[Run], parts: Sequence[Section]) -> str:
     )
 
 
-def _keep_drawings(parts: Sequence[Section], folder: pathlib.Path, run: str) -> None:
+def _keep_drawings(parts: Sequence[Section], folder: pathlib.Path) -> None:
     folder.mkdir(exist_ok=True)
     for part in parts:
-        for name, drawing in part.drawings:
-            theme.save_png(drawing, folder / f"{name}.png", f"{run}: {part.title}")
+        for name, write in part.drawings:
+            write(folder / f"{name}.png")

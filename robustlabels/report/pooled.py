@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from robustlabels.evaluation.records import Finding
-from robustlabels.report.formats import Estimate
+from robustlabels.report.formats import Estimate, Number
 from robustlabels.report.runs import Sourced
 
 __all__ = ["confusion", "histogram", "medians", "reliability"]
@@ -19,7 +19,7 @@ def medians(findings: Iterable[Sourced[Finding]]) -> Estimate | None:
 
 def histogram(
     findings: Iterable[Sourced[Finding]],
-) -> tuple[list[float], np.ndarray] | None:
+) -> tuple[list[Number], np.ndarray] | None:
     """Edges and added counts; None where nothing was counted."""
     written = [f.content.values["confidence_histogram"] for f in findings]
     if not written:
@@ -28,10 +28,13 @@ def histogram(
 
 
 def reliability(findings: Sequence[Sourced[Finding]]) -> dict[str, Any]:
-    """Edges, added counts, and the means of their examples, NaN where there are none."""
+    """Edges, added counts, and means of their examples, NaN where there are none."""
     written = [f.content.values["reliability"] for f in findings]
     counts = np.array([r["counts"] for r in written], float)
-    pooled: dict[str, Any] = {"edges": written[0]["edges"], "counts": counts.sum(axis=0)}
+    pooled: dict[str, Any] = {
+        "edges": written[0]["edges"],
+        "counts": counts.sum(axis=0),
+    }
     for field in ("confidence", "accuracy"):
         means = np.array([r[field] for r in written], float)
         total = np.nansum(counts * means, axis=0)

@@ -37,7 +37,7 @@ class Attacked:
     The same name with other parameters is another attack, and called differently.
 
     Attributes:
-      attacks: names, in the order of the records.
+      attacks: names, those that follow a loss before noise.
     """
 
     def __init__(self, runs: Sequence[Run]):
@@ -48,7 +48,8 @@ class Attacked:
             if record.content.attack != "none"
         ]
         names = _names([record.content for _, record in records])
-        self.attacks = list(dict.fromkeys(names.values()))
+        noise = {names[_key(r.content)] for _, r in records if r.content.loss == "none"}
+        self.attacks = sorted(dict.fromkeys(names.values()), key=noise.__contains__)
         self._cells: dict[tuple[str, str, str, str], dict[int, Sourced[Record]]] = {}
         for run, record in records:
             content = record.content

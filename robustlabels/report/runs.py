@@ -11,7 +11,7 @@ from robustlabels.evaluation.records import Finding, Record
 
 __all__ = ["Run", "Sourced", "find_runs", "flat", "read_runs"]
 
-Content = TypeVar("Content", Record, Finding)
+Content = TypeVar("Content", bound=Record | Finding)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +191,8 @@ def _read_run(folder: pathlib.Path, name: str) -> Run:
 
 def _record(fields: dict[str, Any]) -> Record:
     """A record, also one from before `fallen` was measured."""
-    return Record(**{"fallen": None, **fields})
+    fields.setdefault("fallen", None)
+    return Record(**fields)
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """The figures of the page, a section a question: panels, a caption, and the sources."""
 
 import dataclasses
+import functools
 import json
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from robustlabels.report import figures, images, pooled, theme
+from robustlabels.report import figures, pooled, theme
 from robustlabels.report.formats import count, listed, percent
 from robustlabels.report.html import Html, element, href, joined
 from robustlabels.report.robustness import Attacked, clean_accuracy
@@ -21,10 +22,10 @@ __all__ = [
     "Section",
     "calibration",
     "confidence",
+    "configs",
     "confusion",
-    "examples",
     "figure",
-    "fooling",
+    "paths",
     "robustness",
     "training",
 ]
@@ -40,13 +41,13 @@ class Section:
       identity: its anchor.
       title: its heading.
       body: what stands below.
-      drawings: its figures by name, to be kept as files.
+      drawings: its figures by name, as functions that write a PNG to a path.
     """
 
     identity: str
     title: str
     body: Html
-    drawings: tuple[tuple[str, "Figure"], ...] = ()
+    drawings: tuple[tuple[str, Callable[[pathlib.Path], None]], ...] = ()
 
 
 def figure(
@@ -63,26 +64,27 @@ def figure(
       sources: files.
       page: where the page will be.
     """
-    paths = list(dict.fromkeys(sources))
+    files = list(dict.fromkeys(sources))
     folders: dict[pathlib.Path, list[Html]] = {}
-    for path in paths:
+    for path in files:
         link = element("a", path.name, href=href(path, page))
         run = path.parent.parent if path.parent.name == "evaluation" else path.parent
         folders.setdefault(run, []).append(link)
-    links = [
-        element("p", element("b", folder.name, ": ") if len(folders) > 1 else None, [
-            joined(", " if i else None, link) for i, link in enumerate(links)
-        ])
-        for folder, links in folders.items()
-    ]  # fmt: skip
-    drawn = element("summary", f"Drawn from {count(len(paths), 'file')}")
+    several = len(folders) > 1
+    lines = []
+    for folder, links in folders.items():
+        name = element("b", folder.name, ": ") if several else None
+        apart = [joined(", " if i else None, link) for i, link in enumerate(links)]
+        lines.append(element("p", name, apart))
+    drawn = element("summary", f"Drawn from {count(len(files), 'file')}")
     return element(
         "figure",
+        "paths",
         content,
         element(
             "figcaption",
             element("p", caption),
-            element("details", drawn, links, class_="sources"),
+            element("details", drawn, lines, class_="sources"),
         ),
     )
 
@@ -96,7 +98,22 @@ def _panels(
         svg = theme.to_svg(drawing, f"{topic}-{number}", f"{title}: {alt}")
         heading = element("h3", title) if titles else None
         panels.append(element("div", heading, svg, class_="panel"))
-    return element("div", panels, class_="panels")
+    small = " small" if len(panels) > _COMPARABLE else ""
+    return element("div", panels, class_="panels" + small)
+
+
+def _drawn(
+    identity: str,
+    title: str,
+    content: Html,
+    drawn: Sequence[tuple[str, str, "Figure"]],
+) -> Section:
+    """A section whose figures can be kept as files."""
+    keep = [
+        (identity, functools.partial(theme.save_png, drawing, f"{name}: {title}"))
+        for name, _, drawing in drawn
+    ]
+    return Section(identity, title, content, tuple(keep))
 
 
 def _legend(names: Sequence[str]) -> Html:
@@ -110,7 +127,8 @@ def _legend(names: Sequence[str]) -> Html:
     return element("ul", entries, class_="legend")
 
 
-def _paths(sources: Iterable[Sourced]) -> list[pathlib.Path]:
+def paths(sources: Iterable[Sourced]) -> list[pathlib.Path]:
+    """The files of some records and findings."""
     return [source.path for source in sources]
 
 
@@ -156,8 +174,8 @@ def robustness(
         + ("mean ± std over seeds." if several else "95 % interval.")
     )
     sources = [
-        *_paths(s for run in shown for s in run.clean()),
-        *_paths(
+        *paths(s for run in shown for s in run.clean()),
+        *paths(
             s
             for run in shown
             for a in attacked.attacks
@@ -168,12 +186,8 @@ def robustness(
     body = joined(
         _legend(names), _panels("robustness", drawn, titles=len(drawn) > 1 or by_attack)
     )
-    return Section(
-        "robustness",
-        "Robustness curves",
-        figure(body, caption, sources, page),
-        tuple(("robustness", drawing) for _, _, drawing in drawn),
-    )
+    content = figure(body, caption, sources, page)
+    return _drawn("robustness", "Robustness curves", content, drawn)
 
 
 def _spoken(lines: Sequence[figures.Line]) -> str:
@@ -199,7 +213,7 @@ def confidence(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
             if histogram is not None:
                 middle = median.mean if median else None
                 strips.append(figures.Strip(name, index, *histogram, middle))
-                sources += _paths(found)
+                sources += paths(found)
         if strips:
             alt = ", ".join(f"{s.name} median {percent(s.median)} %" for s in strips)
             drawn.append((run.name, alt, figures.confidence(strips)))
@@ -207,18 +221,14 @@ def confidence(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         return None
     caption = (
         "How sure the classifier is of its decision: of test images, of uniform noise, "
-        "of the images by which the strongest attack felled examples, and of images made "
-        "to fool it. Each histogram is as tall as its tallest bar; the black line is the "
-        "median. A classifier that knows what it does not know is sure of test images "
-        "only." + _pooled(runs, "clean")
+        "of the images by which the strongest attack felled examples, and of images "
+        "made to fool it. Each histogram is as tall as its tallest bar; the line in it "
+        "is the median. A classifier that knows what it does not know is sure of "
+        "test images only." + _pooled(runs, "clean")
     )
     body = _panels("confidence", drawn, titles=len(drawn) > 1)
-    return Section(
-        "confidence",
-        "Confidence",
-        figure(body, caption, sources, page),
-        tuple(("confidence", drawing) for _, _, drawing in drawn),
-    )
+    content = figure(body, caption, sources, page)
+    return _drawn("confidence", "Confidence", content, drawn)
 
 
 def calibration(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
@@ -230,23 +240,20 @@ def calibration(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
             errors = [f.content.values["expected_calibration_error"] for f in found]
             alt = f"expected calibration error {percent(float(np.mean(errors)))} %"
             drawn.append((run.name, alt, drawing))
-            sources += _paths(found)
+            sources += paths(found)
     if not drawn:
         return None
     caption = (
-        "Accuracy of test images by the confidence of their decision. The blue bars are "
-        "the accuracy; the orange ones are the gap to the mean confidence of the bin, "
-        "above the blue where the classifier is too sure and inside of it where it is "
-        "not sure enough. Below: how many images fall into each bin; gaps of few images "
+        "Test images by the confidence of their decision: how often the decisions of a "
+        "bin are right, against how sure they are. Where blue ends in orange the "
+        "classifier is too sure: blue is the accuracy, the top of orange the "
+        "confidence. Where it ends in green it is not sure enough: the top of green is "
+        "the accuracy. Below: how many images fall into each bin; gaps of few images "
         "mean little." + _pooled(runs, "clean")
     )
     body = _panels("calibration", drawn, titles=len(drawn) > 1)
-    return Section(
-        "calibration",
-        "Calibration",
-        figure(body, caption, sources, page),
-        tuple(("reliability", drawing) for _, _, drawing in drawn),
-    )
+    content = figure(body, caption, sources, page)
+    return _drawn("calibration", "Calibration", content, drawn)
 
 
 def confusion(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
@@ -256,8 +263,10 @@ def confusion(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         if found := run.found("clean"):
             matrix = pooled.confusion(found)
             names = [run.class_name(index) for index in range(len(matrix))]
-            drawn.append((run.name, _worst(matrix, names), figures.confusion(matrix, names)))
-            sources += _paths(found)
+            drawn.append(
+                (run.name, _worst(matrix, names), figures.confusion(matrix, names))
+            )
+            sources += paths(found)
     if not drawn:
         return None
     caption = (
@@ -267,12 +276,8 @@ def confusion(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         + _pooled(runs, "clean")
     )
     body = _panels("confusion", drawn, titles=len(drawn) > 1)
-    return Section(
-        "confusion",
-        "Confusion",
-        figure(body, caption, sources, page),
-        tuple(("confusion", drawing) for _, _, drawing in drawn),
-    )
+    content = figure(body, caption, sources, page)
+    return _drawn("confusion", "Confusion", content, drawn)
 
 
 def _worst(matrix: np.ndarray, names: Sequence[str]) -> str:
@@ -280,77 +285,9 @@ def _worst(matrix: np.ndarray, names: Sequence[str]) -> str:
     wrong = matrix * ~np.eye(len(matrix), dtype=bool)
     if not wrong.any():
         return "no mistakes"
-    row, column = np.unravel_index(np.argmax(wrong), wrong.shape)
+    row, column = divmod(int(np.argmax(wrong)), len(wrong))
     times = int(wrong[row, column])
     return f"most often {names[row]} is taken for {names[column]}, {times} times"
-
-
-def examples(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
-    """Adversarial images; the strongest attack's first, the others folded."""
-    shown = []
-    for run in runs:
-        blocks = []
-        for (attack, loss), found in run.adversarial().items():
-            if found[0].content.images is None:
-                continue
-            cards, factor = images.adversarial(run, images.load(found[0]))
-            name = f"{attack} along the {'training loss' if loss == 'own' else loss}"
-            caption = (
-                f"The first images that are decided correctly without an attack, and "
-                f"what {name} makes of them at the smallest epsilon at which they fall. "
-                f"The difference is drawn {factor} times as strong: "
-            )
-            colour = images.load(found[0])["clean"].shape[-1] > 1
-            caption += (
-                "grey is no change."
-                if colour
-                else "orange is brighter, blue is darker, empty is no change."
-            )
-            block = figure(cards, caption, _paths(found[:1]), page)
-            blocks.append((name, block))
-        if blocks:
-            parts = [element("h4", blocks[0][0]), blocks[0][1]]
-            parts += [
-                element("details", element("summary", name), block)
-                for name, block in blocks[1:]
-            ]
-            shown.append((run, joined(parts)))
-    return _folded("examples", "Adversarial examples", shown, len(runs))
-
-
-def fooling(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
-    """Images that are nothing, taken for something."""
-    shown = []
-    for run in runs:
-        found = run.found("fooling")
-        if found and found[0].content.images is not None:
-            values, parameters = found[0].content.values, found[0].content.parameters
-            asked = percent(parameters.get("confidence"), 0)
-            rate = percent(values.get("success"))
-            caption = (
-                "Noise that was changed until the classifier takes it for a class with "
-                f"{asked} % confidence: the class asked for, and how sure it became. "
-                f"{rate} % of {count(found[0].content.n, 'attempt')} got there; the fewer, "
-                "the better."
-            )
-            cards = images.fooling(run, images.load(found[0]))
-            shown.append((run, figure(cards, caption, _paths(found[:1]), page)))
-    return _folded("fooling", "Fooling images", shown, len(runs))
-
-
-def _folded(
-    identity: str, title: str, shown: Sequence[tuple[Run, Html]], runs: int
-) -> Section | None:
-    """A block a run; more than a few are folded."""
-    if not shown:
-        return None
-    if runs == 1:
-        return Section(identity, title, shown[0][1])
-    body = [
-        element("details", element("summary", r.name), block, open=i < 2 or len(shown) < 4)
-        for i, (r, block) in enumerate(shown)
-    ]
-    return Section(identity, title, joined(body))
 
 
 def training(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
@@ -372,17 +309,12 @@ def training(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
     if not drawn:
         return None
     caption = (
-        "Loss of training (orange) and validation (blue) above, validation error below, "
-        "by epoch; a line a seed. The dot is the epoch whose model was kept and "
-        "evaluated."
+        "Loss of training (orange) and validation (blue) above, validation error "
+        "below, by epoch; a line a seed. The dot is the epoch whose model is kept."
     )
     body = _panels("training", drawn, titles=len(drawn) > 1)
-    return Section(
-        "training",
-        "Training",
-        figure(body, caption, sources, page),
-        tuple(("training", drawing) for _, _, drawing in drawn),
-    )
+    content = figure(body, caption, sources, page)
+    return _drawn("training", "Training", content, drawn)
 
 
 def _error(line: dict) -> float:
@@ -392,16 +324,10 @@ def _error(line: dict) -> float:
 
 def configs(runs: Sequence[Run], page: pathlib.Path) -> Section:
     """The complete configs."""
-    body = [
-        element(
-            "details",
-            element("summary", run.name),
-            element(
-                "p", element("a", "config.json", href=href(run.folder / "config.json", page))
-            ),
-            element("pre", json.dumps(run.config, indent=2)),
-            class_="config",
-        )
-        for run in runs
-    ]
+    body = []
+    for run in runs:
+        link = element("a", "config.json", href=href(run.folder / "config.json", page))
+        text = element("pre", json.dumps(run.config, indent=2))
+        name = element("summary", run.name)
+        body.append(element("details", name, element("p", link), text, class_="config"))
     return Section("configs", "Complete configs", joined(body))

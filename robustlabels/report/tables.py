@@ -2,17 +2,19 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 from robustlabels.report.formats import (
     NOTHING,
     Estimate,
+    Number,
     listed,
     literal,
     number,
     percent,
 )
-from robustlabels.report.html import Html, element, joined
+from robustlabels.report.html import Html, breakable, element, joined
 from robustlabels.report.pooled import medians
 from robustlabels.report.robustness import Attacked, clean_accuracy, estimate
 from robustlabels.report.runs import Run
@@ -46,7 +48,7 @@ class Column:
     group: str
     title: str
     of: Callable[[Run], Estimate | None]
-    form: Callable[[float | None], str] = percent
+    form: Callable[[Number | None], str] = percent
     better: Callable[..., Any] | None = None
 
 
@@ -117,7 +119,7 @@ def calibration_columns() -> list[Column]:
     ]
 
 
-def _of_clean(get: Callable[[dict], float | None]) -> Callable[[Run], Estimate | None]:
+def _of_clean(get: Callable[[dict], Number | None]) -> Callable[[Run], Estimate | None]:
     return lambda run: Estimate.of(get(f.content.values) for f in run.found("clean"))
 
 
@@ -141,7 +143,7 @@ def results(runs: Sequence[Run], columns: Sequence[Column], label: str) -> Html 
     keys = varied(runs)
     rows = []
     for index, run in enumerate(runs):
-        row = [element("th", run.name, scope="row")]
+        row = [element("th", breakable(run.name), scope="row")]
         row += [element("td", literal(run.cell.get(key)), class_="key") for key in keys]
         if run.diverged is not None and not any(cells[c][index] for c in shown):
             gone = element("td", "diverged", colspan=len(shown), class_="diverged")
@@ -153,7 +155,7 @@ def results(runs: Sequence[Run], columns: Sequence[Column], label: str) -> Html 
             best = (
                 column.better is not None
                 and value is not None
-                and len(there) > 1
+                and len(set(there)) > 1
                 and value.mean == column.better(there)
             )
             row.append(_cell(value, column.form, best=best))
@@ -162,19 +164,13 @@ def results(runs: Sequence[Run], columns: Sequence[Column], label: str) -> Html 
     for column in shown:
         groups[column.group] = groups.get(column.group, 0) + 1
     first = [element("th", "run", scope="col", rowspan=2)]
-    first += [element("th", _broken(k), scope="col", rowspan=2) for k in keys]
+    first += [element("th", breakable(k), scope="col", rowspan=2) for k in keys]
     first += [
         element("th", group, colspan=size, scope="colgroup", class_="group")
         for group, size in groups.items()
     ]
     second = [element("th", c.title, scope="col", class_="number") for c in shown]
-    return table([first, second], rows, label)
-
-
-def _broken(key: str) -> Html:
-    """A dotted name that may break after its dots."""
-    parts = [joined(part) for part in key.split(".")]
-    return Html(".<wbr>".join(parts))
+    return table([first, second], rows, label, class_="results")
 
 
 def _cell(value: Estimate | None, form: Callable, *, best: bool = False) -> Html:
@@ -186,11 +182,16 @@ def _cell(value: Estimate | None, form: Callable, *, best: bool = False) -> Html
     return element("td", shown, class_="number best" if best else "number")
 
 
-def table(head: list[list[Html]], rows: list[list[Html]], label: str) -> Html:
+def table(
+    head: list[list[Html]],
+    rows: list[list[Html]],
+    label: str,
+    class_: str | None = None,
+) -> Html:
     """A table that scrolls inside its own box."""
     body = element("tbody", [element("tr", *row) for row in rows])
     thead = element("thead", [element("tr", *row) for row in head])
-    return scrolling(element("table", thead, body), label)
+    return scrolling(element("table", thead, body, class_=class_), label)
 
 
 def scrolling(content: Html, label: str) -> Html:
@@ -205,31 +206,28 @@ def attack_table(run: Run, attacked: Attacked) -> Html | None:
     attacks = [a for a in attacked.attacks if attacked.losses(run, a)]
     if not attacks:
         return None
-    tables = []
+    epsilons = sorted(
+        {e for a in attacks for e in attacked.epsilons(a, run)}, key=Fraction
+    )
+    titles = [*(f"ε {e}" for e in epsilons), "zero gradients, %", "seconds"]
+    head = [element("th", name, scope="col") for name in ("attack", "loss")]
+    head += [element("th", title, scope="col", class_="number") for title in titles]
+    rows = []
     for attack in attacks:
-        epsilons = attacked.epsilons(attack, run)
-        head = [element("th", attack, scope="col")]
-        head += [element("th", f"ε {e}", scope="col", class_="number") for e in epsilons]
-        head += [element("th", "zero gradients", scope="col", class_="number")]
-        head += [element("th", "seconds", scope="col", class_="number")]
-        rows = []
         for loss in attacked.losses(run, attack):
             at = [attacked.at(run, attack, loss, epsilon) for epsilon in epsilons]
             every = [record.content for cell in at for record in cell]
             zero = [r.zero_gradients for r in every if r.zero_gradients is not None]
-            name = "no loss" if loss == "none" else loss
             rows.append(
                 [
-                    element("th", name, scope="row"),
+                    element("th", attack, scope="row"),
+                    element("td", NOTHING if loss == "none" else loss),
                     *(_cell(estimate(cell), percent) for cell in at),
                     _cell(Estimate.of([max(zero, default=None)]), percent),
                     _cell(Estimate.of([max(r.seconds for r in every)]), number),
                 ]
             )
-        tables.append(
-            table([head], rows, f"{attack} on {run.name}: accuracy in percent")
-        )
-    return joined(tables)
+    return table([head], rows, f"every attack on {run.name}")
 
 
 def fallen_table(run: Run, attacked: Attacked) -> Html | None:
@@ -290,7 +288,11 @@ def grid(
         (literal(a), literal(b)): run
         for run, a, b in zip(runs, down, across, strict=True)
     }
-    head = [element("th", _broken(keys[0]), " ↓ ", _broken(keys[1]), " →", scope="col")]
+    corner = [
+        element("span", keys[0], " ↓", class_="fact"),
+        element("span", keys[1], " →", class_="fact"),
+    ]
+    head = [element("th", corner, scope="col")]
     head += [element("th", c, scope="col", class_="number") for c in columns_of]
     rows = []
     for r in rows_of:
@@ -301,7 +303,9 @@ def grid(
             if value is not None:
                 shade = f"--share:{value.mean:.3f}"
                 row.append(
-                    element("td", value.html(percent), class_="number heat", style=shade)
+                    element(
+                        "td", value.html(percent), class_="number heat", style=shade
+                    )
                 )
             elif run is not None and run.diverged is not None:
                 row.append(element("td", "diverged", class_="diverged"))

@@ -7,6 +7,7 @@ the theme sets; as a PNG the figure stays as it was drawn.
 import io
 import pathlib
 import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,7 @@ def style() -> AbstractContextManager[None]:
         {
             "font.size": 10,
             "text.color": ink,
+            "text.parse_math": False,
             "axes.edgecolor": rule,
             "axes.labelcolor": muted,
             "axes.linewidth": 1,
@@ -85,15 +87,14 @@ def style() -> AbstractContextManager[None]:
             "grid.color": rule,
             "grid.alpha": 0.6,
             "grid.linewidth": 0.7,
-            "xtick.color": rule,
-            "ytick.color": rule,
+            "xtick.bottom": False,
+            "ytick.left": False,
             "xtick.labelcolor": muted,
             "ytick.labelcolor": muted,
             "lines.linewidth": 1.8,
             "lines.markersize": 4.5,
             "legend.frameon": False,
             "svg.fonttype": "none",
-            "svg.hashsalt": "robustlabels",
         }
     )
 
@@ -121,15 +122,15 @@ def to_svg(figure: "Figure", identity: str, alt: str) -> Html:
     body = text[text.index(">") + 1 : text.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
-    # Groups have ids that nobody refers to.
+    # Groups have ids that nobody refers to; the others differ from day to day.
     body = re.sub(r'<g id="[^"]*">', "<g>", body)
-    body = re.sub(r'\bid="', f'id="{identity}-', body)
-    body = body.replace("url(#", f"url(#{identity}-").replace(
-        'href="#', f'href="#{identity}-'
+    numbers = {name: n for n, name in enumerate(re.findall(r' id="([^"]*)"', body))}
+    body = re.sub(
+        r'( id="|url\(#|href="#)([^")]*)',
+        lambda found: found[1] + _renamed(found[2], identity, numbers),
+        body,
     )
-    body = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 var(--font)", body)
-    for name in _COLOURS:
-        body = body.replace(colour(name), f"var(--{name})")
+    body = re.sub(r'style="[^"]*"', lambda found: _themed(found[0]), body)
     body = re.sub(r"\s*\n\s*", "\n", body)
     # The attributes of a plot are numbers, names of ours and escaped text.
     return element(
@@ -141,13 +142,25 @@ def to_svg(figure: "Figure", identity: str, alt: str) -> Html:
     )
 
 
-def save_png(figure: "Figure", path: pathlib.Path, title: str) -> None:
+def _renamed(name: str, identity: str, numbers: Mapping[str, int]) -> str:
+    return f"{identity}-{numbers[name]}" if name in numbers else name
+
+
+def _themed(css: str) -> str:
+    """A style with the font and the colours of the page."""
+    css = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 var(--font)", css)
+    for name in _COLOURS:
+        css = css.replace(colour(name), f"var(--{name})")
+    return css
+
+
+def save_png(figure: "Figure", title: str, path: pathlib.Path) -> None:
     """Writes a figure with its title and legend, in light colours.
 
     Args:
       figure: drawn in colours of `colour`.
-      path: where to.
       title: stands above.
+      path: where to.
     """
     with style():
         figure.suptitle(title, fontsize=11)

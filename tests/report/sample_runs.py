@@ -4,10 +4,11 @@ import dataclasses
 import json
 
 import numpy as np
+
 from robustlabels.evaluation.records import Finding, Record, interval
 
 DIGITS = [str(digit) for digit in range(10)]
-ODD = ["<html>", 'a "quoted" name', "it's & more", "</script>"] + list("ABCDEF")
+ODD = ["<html>", 'a "quoted" name', "it's & more", "</script>", "$x$ {", *"ABCDE"]
 PROVENANCE = {
     "versions": {"robustlabels": "0.1.0", "jax": "0.10.2"},
     "commit": "0123456789abcdef0123456789abcdef01234567",
@@ -50,8 +51,10 @@ def make_run(
     hides=False,
     **config,
 ):
-    """A run in a state: "new", "training", "diverged", "old" (no findings) or
-    "evaluated"; what it holds follows from its seeds and strength."""
+    """A run: "new", "training", "diverged", "old" (no findings) or "evaluated".
+
+    What it holds follows from its seeds and strength.
+    """
     settings = make_config(seed=seeds[0], num_seeds=len(seeds), **config)
     write(folder / "config.json", {"config": settings, "provenance": PROVENANCE})
     if state == "new":
@@ -147,9 +150,7 @@ def findings(folder, rng, who, shape, names, hides):
             folder.mkdir(parents=True, exist_ok=True)
             np.savez_compressed(folder / f"{name}.npz", **images)
         file = None if images is None else f"{name}.npz"
-        found = Finding(
-            kind, who, "test", parameters, n, values, file, 1.5, PROVENANCE
-        )
+        found = Finding(kind, who, "test", parameters, n, values, file, 1.5, PROVENANCE)
         write(folder / f"{name}.json", dataclasses.asdict(found))
 
     sure = rng.beta(8, 1, SIZE)
