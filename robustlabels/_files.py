@@ -1,31 +1,33 @@
-"""Files that appear whole or not at all."""
+"""Files that are there as a whole, or not at all."""
 
 import contextlib
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A file to be written beside `path`, whose place it takes at the end.
+def whole(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """A file to write into that takes its name only when all of it is written.
 
-    Args:
-      path: what is replaced, unless writing fails.
+    Guarantees: if anything fails, a full disk too, what had the name before keeps it,
+    and no other file is left behind.
 
     >>> import tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> path = pathlib.Path(folder.name, "figures.json")
-    >>> with replacing(path) as unfinished:
-    ...     _ = unfinished.write_text("[]")
-    >>> path.read_text(), len(list(path.parent.iterdir()))
-    ('[]', 1)
-    >>> folder.cleanup()
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "some.json"
+    >>> with whole(path) as file:
+    ...     file.write(b"{}"), path.exists()
+    (2, False)
+    >>> path.read_text()
+    '{}'
     """
-    path = pathlib.Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(path)
+    except BaseException:
         unfinished.unlink(missing_ok=True)
+        raise

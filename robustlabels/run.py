@@ -14,7 +14,7 @@ from typing import Any
 import ml_collections
 
 from robustlabels import build, evaluation, report, training
-from robustlabels._files import replacing
+from robustlabels._files import whole
 from robustlabels._stopping import Stop, never
 from robustlabels.config_file import load_run_config
 from robustlabels.evaluation import Record
@@ -140,8 +140,8 @@ def _measured(config, dataset, fitted, workdir, stop) -> list[Record]:
 
 
 def _write(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-    with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=2) + "\n")
+    with whole(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
 
 
 def _check_same(

@@ -13,7 +13,7 @@ import ml_collections
 
 from robustlabels import report, training
 from robustlabels import run as run_
-from robustlabels._files import replacing
+from robustlabels._files import whole
 from robustlabels._progress import Progress
 from robustlabels._stopping import Stop, never
 from robustlabels.config_file import override
@@ -160,9 +160,8 @@ def _note_cells(workdir: pathlib.Path, cells: Mapping[str, Cell]) -> None:
         for key, value in varied.items():
             if value not in vary.setdefault(key, []):
                 vary[key].append(value)
-    workdir.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps({"vary": vary, "cells": known}, indent=2))
+    with whole(path) as file:
+        file.write(json.dumps({"vary": vary, "cells": known}, indent=2).encode())
 
 
 def render_outcomes(outcomes: Iterable[Outcome]) -> str:

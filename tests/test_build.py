@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_sections import short
 
-from robustlabels import build, models, training
+from robustlabels import build, evaluation, models, training
 from robustlabels.data import as_float, load
 from robustlabels.sections import complete
 
@@ -22,7 +22,7 @@ def tiny(**changed):
 
 def test_the_network_is_what_the_config_says(dataset):
     config = tiny(encoder={"name": "CNN", "widths": (4,), "features": 6})
-    model = build.network(config, dataset)
+    (model,) = build.networks(config, dataset)
     assert isinstance(model.encoder, models.CNN)
     assert isinstance(model.head, models.Prototypes)
     outputs, activations = model(jnp.zeros((2, 8, 8, 1)))
@@ -32,12 +32,13 @@ def test_the_network_is_what_the_config_says(dataset):
 
 
 def test_the_seed_decides_the_weights(dataset):
-    def kernel(seed):
-        config = tiny(seed=seed)
-        return np.asarray(build.network(config, dataset).encoder.dense[0].linear.kernel)
+    def kernels(**changed):
+        made = build.networks(tiny(**changed), dataset)
+        return [np.asarray(model.encoder.dense[0].linear.kernel) for model in made]
 
-    assert np.array_equal(kernel(0), kernel(0))
-    assert not np.array_equal(kernel(0), kernel(1))
+    (first,), (second,) = kernels(seed=4), kernels(seed=5)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(kernels(seed=4, num_seeds=2), [first, second])
 
 
 @pytest.mark.parametrize("init", ["class_means", "class_kmeans", "class_samples"])
@@ -47,12 +48,12 @@ def test_training_starts_from_prototypes_of_the_data(dataset, init):
         learning_rate={"name": "constant", "peak": 0.0},
         training={"num_epochs": 1},
     )
-    model = build.network(config, dataset)
+    (model,) = build.networks(config, dataset)
     embedded = training.embeddings(model, dataset.train)
     expected = getattr(models, init)(
         embedded, dataset.train.labels, num_classes=3, per_class=2, seed=0
     )
-    fitted = build.fit(config, build.network(config, dataset), dataset)
+    fitted = build.fit(config, build.networks(config, dataset), dataset)
     images = jnp.asarray(as_float(dataset.test.images))
     x = np.asarray(model.embed(images))
     distances = ((x[:, None] - expected[None]) ** 2).sum(-1)
@@ -94,6 +95,8 @@ def test_an_objective_needs_its_head(objective, head, right):
         ),
         ({"evaluation": {"attacks": {"f": {"name": "fgsm"}}}}, "no epsilons"),
         ({"evaluation": {"batch_size": 0}}, "evaluation.batch_size=0"),
+        ({"evaluation": {"noise_images": -1}}, "evaluation.noise_images=-1"),
+        ({"training": {"replicas_at_once": -1}}, "replicas_at_once=-1"),
         (
             {"evaluation": {"attacks": {"p": {"name": "pgd", "num_steps": 0}}}},
             "num_steps=0",
@@ -112,16 +115,24 @@ def test_evaluation_takes_so_many_examples(dataset):
             "epsilons": "0.1",
             "num_examples": 7,
             "attacks": {"sign": {"name": "fgsm"}},
+            "noise_images": 5,
+            "fooling_images": 3,
+            "diagnosed_examples": 4,
         },
+        num_seeds=2,
     )
-    fitted = build.fit(config, build.network(config, dataset), dataset)
-    records = list(build.evaluate(config, dataset, fitted))
+    fitted = build.fit(config, build.networks(config, dataset), dataset)
+    found = list(build.evaluate(config, dataset, fitted))
+    records = [each for each in found if isinstance(each, evaluation.Record)]
+    findings = [each for each in found if isinstance(each, evaluation.Finding)]
     assert {record.n for record in records} == {7}
-    assert [(r.attack, r.loss) for r in records] == [
-        ("none", "none"),
-        ("sign", "own"),
-        ("sign", "margin"),
-        ("sign", "worst"),
+    rows = [("none", "none"), ("sign", "own"), ("sign", "margin"), ("sign", "worst")]
+    assert [(r.classifier["seed"], r.attack, r.loss) for r in records] == [
+        (seed, *row) for seed in (0, 1) for row in rows
     ]
     assert records[0].classifier["objective"] == "sng"
     assert records[1].parameters == {"name": "fgsm"}
+    sizes = {"clean": 7, "noise": 5, "fooling": 3, "hidden_gradient": 4}
+    for kind, size in sizes.items():
+        of_kind = [f for f in findings if f.kind == kind]
+        assert [(f.classifier["seed"], f.n) for f in of_kind] == [(0, size), (1, size)]

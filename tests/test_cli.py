@@ -1,5 +1,6 @@
 """The command line, as a person uses it: results, help, and errors with a fix."""
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -22,7 +23,13 @@ def get_config(objective="sng"):
     config.learning_rate = dict(name="constant", peak=1e-2)
     config.training = dict(num_epochs=2)
     attacks = dict(fgsm=dict(name="fgsm"))
-    config.evaluation = dict(epsilons="0.1, 8/255", attacks=attacks)
+    config.evaluation = dict(
+        epsilons="0.1, 8/255",
+        attacks=attacks,
+        noise_images=30,
+        fooling_images=0,
+        diagnosed_examples=0,
+    )
     return config
 """
 
@@ -65,6 +72,9 @@ def test_train_leaves_a_run_and_prints_its_table(config, tmp_path, capsys):
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
     assert list(run.glob("events.out.tfevents.*"))
     assert sorted(p.name for p in (run / "checkpoints").iterdir())[-1].isdigit()
+    assert "<html" in (run / "report.html").read_text()
+    kinds = [finding.kind for finding in evaluation.read_findings(run)]
+    assert sorted(kinds) == ["adversarial", "adversarial", "clean", "noise"]
 
 
 def test_evaluate_attacks_the_same_model_again(run, capsys):
@@ -113,6 +123,10 @@ def test_without_a_workdir_a_new_folder_is_made(config, tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (["trian"], "'trian' is no command; there are train, evaluate"),
+        (["sweep", "--workdir=x"], "sweep needs --config=FILE, --vary=KEY"),
+        (["report"], "report takes folders and --output=FILE, not nothing"),
+        (["report", "--to=x"], "report takes folders and --output=FILE, not --to=x"),
+        (["report", "none"], "none"),
         (["train"], "train needs --config=FILE"),
         (["train", "--config=none.py"], "--config=none.py: there is no such file"),
         (["evaluate"], "evaluate needs --workdir=DIR"),
@@ -146,11 +160,39 @@ def test_a_bad_value_ends_before_any_work(config, tmp_path, change, message, cap
     assert not workdir.exists()
 
 
-def test_a_folder_with_a_run_is_never_overwritten(run, config, capsys):
-    before = (run / "metrics.jsonl").read_bytes()
-    assert main(["train", f"--config={config}", f"--workdir={run}"]) == 1
-    assert "already holds a run" in capsys.readouterr().err
-    assert (run / "metrics.jsonl").read_bytes() == before
+def test_a_folder_of_another_config_is_never_overwritten(run, config, capsys):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    command = ["train", f"--config={config}", f"--workdir={run}"]
+    changes = ["--config.training.num_epochs=3", "--config.encoder.widths=(9,)"]
+    assert main([*command, *changes]) == 1
+    error = capsys.readouterr().err
+    assert "holds a run of another config, and nothing is overwritten" in error
+    assert "config.training.num_epochs: 2 there, 3 here" in error
+    assert "config.encoder.widths: [16, 8] there, [9] here" in error
+    assert "num_seeds" not in error
+    assert main([*command, "--config.evaluation.epsilons=0.3"]) == 1
+    assert "`robustlabels evaluate` changes the evaluation" in capsys.readouterr().err
+    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_finished_run_is_not_done_again(run, config, capsys):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main(["train", f"--config={config}", f"--workdir={run}"]) == 0
+    out = capsys.readouterr()
+    assert "fake / MLP / Prototypes / sng: test accuracy" in out.out
+    assert "it is finished" in out.err
+    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_folder_in_use_is_left_alone(run, config, capsys):
+    (run / "finished.json").unlink()
+    with (run / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["train", f"--config={config}", f"--workdir={run}"]) == 1
+    assert f"another process works in {run}" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_named(config, tmp_path, capsys):
@@ -163,7 +205,9 @@ def test_a_folder_that_cannot_be_written_is_named(config, tmp_path, capsys):
 def test_evaluate_does_not_change_what_was_trained(run, capsys):
     change = "--config.encoder.widths=(9, 9)"
     assert main(["evaluate", f"--workdir={run}", change]) == 1
-    assert "evaluate cannot change config.encoder" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "config.encoder.widths: [16, 8] there, [9, 9] here" in error
+    assert "Evaluate changes nothing but config.evaluation" in error
 
 
 def test_a_diverged_run_says_where_and_keeps_the_last_checkpoint(
@@ -177,6 +221,10 @@ def test_a_diverged_run_says_where_and_keeps_the_last_checkpoint(
     assert "training diverged" in error
     assert "learning rate is 1e+30" in error
     assert (workdir / "checkpoints" / "0" / "best").is_dir()
+    marked = json.loads((workdir / "diverged.json").read_text())
+    assert marked["message"] in error
+    assert main(arguments + change) == 1
+    assert f"{workdir} diverged before: " in capsys.readouterr().err
 
 
 def test_an_interrupt_has_the_status_of_one(config, monkeypatch, capsys):
@@ -192,11 +240,14 @@ def test_an_interrupt_has_the_status_of_one(config, monkeypatch, capsys):
 def test_help_shows_the_commands_with_an_example(arguments, capsys):
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    for word in ("train", "evaluate", "data prepare", "Examples:", "configs/"):
+    commands = ("train", "evaluate", "sweep", "report", "data prepare")
+    for word in (*commands, "Examples:", "configs/"):
         assert word in text
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "data", "data prepare"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "sweep", "report", "data", "data prepare"]
+)
 def test_help_of_a_command_ends_with_an_example(command, capsys):
     assert main([*command.split(), "--help"]) == 0
     assert f"Example: robustlabels {command}" in capsys.readouterr().out

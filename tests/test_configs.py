@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from robustlabels import build
+from robustlabels.evaluation import Finding, Record
 from robustlabels.sections import complete
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
@@ -54,12 +55,16 @@ def test_a_config_trains_and_attacks(path, argument):
     config.evaluation.num_examples = 20
     config.evaluation.epsilons = "0.1"
     config.evaluation.attacks.pgd.num_steps = 2
+    config.evaluation.fooling_images = config.evaluation.diagnosed_examples = 0
     config = complete(config)
     dataset = build.dataset(config)
-    fitted = build.fit(config, build.network(config, dataset), dataset)
-    records = list(build.evaluate(config, dataset, fitted))
+    fitted = build.fit(config, build.networks(config, dataset), dataset)
+    found = list(build.evaluate(config, dataset, fitted))
+    records = [each for each in found if isinstance(each, Record)]
     assert len(records) == 7
     assert all(record.n == 20 for record in records)
+    kinds = [each.kind for each in found if isinstance(each, Finding)]
+    assert sorted(kinds) == ["adversarial"] * 4 + ["clean", "noise"]
 
 
 @pytest.mark.parametrize("name", ["mnist_dlvq", "mnist_softmax"])

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from robustlabels.evaluation._whole import whole
+from robustlabels._files import whole
 
 __all__ = ["digest", "load", "save"]
 

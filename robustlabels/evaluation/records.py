@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool
 
-from robustlabels.evaluation._whole import whole
+from robustlabels._files import whole
 
 __all__ = [
     "Finding",

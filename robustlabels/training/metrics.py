@@ -5,7 +5,7 @@ import json
 import pathlib
 from collections.abc import Mapping
 
-from robustlabels._files import replacing
+from robustlabels._files import whole
 
 __all__ = ["MetricsWriter"]
 
@@ -79,5 +79,5 @@ def _take_back(path: pathlib.Path, after: int) -> None:
             if line.endswith("\n") and json.loads(line)["step"] <= after:
                 kept.append(line)
     if "".join(kept) != text:
-        with replacing(path) as unfinished:
-            unfinished.write_text("".join(kept), encoding="utf-8")
+        with whole(path) as file:
+            file.write("".join(kept).encode())

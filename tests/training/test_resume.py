@@ -157,32 +157,24 @@ def test_what_a_kill_left_unfinished_is_removed(train, whole, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of its own whose size can be changed."""
+    """A disk of its own, to be filled."""
     folder = tmp_path / "disk"
     folder.mkdir()
-
-    def resize(option, kilobytes):
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"{option}size={kilobytes}k", "x", folder],
-            check=True,
-            capture_output=True,
-        )
-
+    mount = ["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", folder]
     try:
-        resize("", 10_000)
+        subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("a disk to be filled needs the right to mount one")
-    yield folder, lambda kilobytes: resize("remount,", kilobytes)
+    yield folder
     subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_a_full_disk_costs_no_checkpoint(train, whole, small_disk):
-    disk, resize = small_disk
-    folder = disk / "run"
+    folder = small_disk / "run"
     with pytest.raises(Stopped):
         train(folder, stop=asked_after(4))
-    filling = disk / "filling"
-    statistics = os.statvfs(disk)
+    filling = small_disk / "filling"
+    statistics = os.statvfs(small_disk)
     room = statistics.f_bavail * statistics.f_frsize
     filling.write_bytes(bytes(room - 16_384))
     with pytest.raises(OSError, match=r"could not be written.*No space left.*room"):
