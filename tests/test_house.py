@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "data": set(),
     "training": {"data", "models", "objective"},
     "evaluation": {"attacks", "data", "objective"},
+    "report": {"evaluation"},
     "sections": {"data", "evaluation", "losses", "models", "objective", "training"},
     "build": {
         "data",

@@ -1,0 +1,6 @@
+"""Reports: any number of run folders side by side as one HTML page."""
+
+from robustlabels.report.page import write_report
+from robustlabels.report.runs import Run, find_runs, read_runs
+
+__all__ = ["Run", "find_runs", "read_runs", "write_report"]

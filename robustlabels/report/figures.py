@@ -1,0 +1,287 @@
+"""Figures from plain numbers, in the colours of the theme."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robustlabels.report import theme
+from robustlabels.report.formats import Estimate, Number, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Line",
+    "Strip",
+    "confidence",
+    "confusion",
+    "reliability",
+    "robustness",
+    "training",
+]
+
+MARKERS = "osD^vP"
+_DIGITS_UP_TO = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A curve: name, place among the series, estimates by epsilon as written."""
+
+    name: str
+    index: int
+    clean: Estimate | None
+    curve: Mapping[str, Estimate]
+
+
+@dataclasses.dataclass(frozen=True)
+class Strip:
+    """A histogram of confidences over [0, 1]: of what, and its place in the series."""
+
+    name: str
+    index: int
+    edges: Sequence[Number]
+    counts: Sequence[Number] | np.ndarray
+    median: Number | None
+
+
+def _styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
+    @functools.wraps(draw)
+    def styled(*args: Any, **kwargs: Any) -> "Figure":
+        with theme.style():
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def _figure(
+    width: Number, height: Number, left: Number = 46, bottom: Number = 40
+) -> "Figure":
+    """A figure of so many points, with margins of so many."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    figure.subplots_adjust(
+        left=left / width, bottom=bottom / height, right=1 - 12 / width
+    )
+    figure.subplots_adjust(top=1 - 10 / height)
+    return figure
+
+
+@_styled
+def robustness(lines: Sequence[Line]) -> "Figure":
+    """Accuracy in percent against epsilon, the clean accuracy as a dashed line.
+
+    Args:
+      lines: of epsilons that can be compared.
+    """
+    figure = _figure(360, 250)
+    axes = figure.subplots()
+    written = sorted({e for line in lines for e in line.curve}, key=Fraction)
+    one_clean = len({line.clean for line in lines}) == 1
+    for line in lines:
+        points = [(float(Fraction(e)), value) for e, value in line.curve.items()]
+        paint = theme.colour(theme.series(line.index))
+        if line.clean is not None:
+            points.insert(0, (0.0, line.clean))
+            dash = theme.colour("muted") if one_clean else paint
+            axes.axhline(100 * line.clean.mean, color=dash, dashes=(4, 3), linewidth=1)
+        x = [epsilon for epsilon, _ in points]
+        axes.fill_between(
+            x,
+            [100 * value.band[0] for _, value in points],
+            [100 * value.band[1] for _, value in points],
+            color=paint,
+            alpha=0.16,
+            linewidth=0,
+        )
+        axes.plot(
+            x,
+            [100 * value.mean for _, value in points],
+            color=paint,
+            marker=MARKERS[line.index // theme.SERIES % len(MARKERS)],
+            label=line.name,
+        )
+    _epsilon_ticks(axes, written)
+    axes.set(xlabel="epsilon", ylabel="accuracy, %", ylim=(-3, 103))
+    axes.set_yticks(range(0, 101, 20))
+    return figure
+
+
+def _epsilon_ticks(axes: "Axes", written: Sequence[str]) -> None:
+    """Ticks at the epsilons as written, labelled where there is room."""
+    values = {epsilon: float(Fraction(epsilon)) for epsilon in written}
+    room = max(values.values(), default=1.0) * 0.11
+    labels, last = [], 0.0
+    for epsilon, value in values.items():
+        labels.append(epsilon if value - last >= room else "")
+        last = value if labels[-1] else last
+    axes.set_xticks([0.0, *values.values()], ["0", *labels])
+
+
+@_styled
+def confidence(strips: Sequence[Strip]) -> "Figure":
+    """Histograms of confidence above each other, each as tall as its tallest bar.
+
+    Args:
+      strips: from top to bottom.
+    """
+    figure = _figure(360, 62 * len(strips) + 46, left=12)
+    axes = figure.subplots()
+    for place, strip in enumerate(reversed(strips)):
+        paint = theme.colour(theme.series(strip.index))
+        shares = np.asarray(strip.counts) / max(1, np.max(strip.counts))
+        axes.stairs(
+            place + 0.66 * shares,
+            strip.edges,
+            baseline=place,
+            fill=True,
+            color=paint,
+            alpha=0.75,
+        )
+        axes.axhline(place, color=theme.colour("rule"), linewidth=1)
+        axes.text(0, place + 0.76, strip.name)
+        median = f"median {percent(strip.median)} %"
+        muted = theme.colour("muted")
+        axes.text(1, place + 0.76, median, ha="right", fontsize=9, color=muted)
+        if strip.median is not None:
+            ink = theme.colour("ink")
+            axes.vlines(strip.median, place, place + 0.68, color=ink, linewidth=1.5)
+    axes.set(xlim=(0, 1), ylim=(0, len(strips)), yticks=[])
+    axes.spines["left"].set_visible(False)
+    axes.set_xticks(np.linspace(0, 1, 6), [f"{p} %" for p in range(0, 101, 20)])
+    axes.set_xlabel("confidence of the decision")
+    return figure
+
+
+@_styled
+def reliability(
+    edges: Sequence[Number],
+    counts: np.ndarray,
+    confidence: np.ndarray,
+    accuracy: np.ndarray,
+) -> "Figure":
+    """Accuracy and confidence, bin by bin, the gap between them coloured; counts below.
+
+    Args:
+      edges: of the bins.
+      counts: examples in each.
+      confidence: their mean confidence; not a number where there are none.
+      accuracy: the share that is decided correctly.
+    """
+    figure = _figure(360, 330)
+    top, bottom = figure.subplots(2, sharex=True, height_ratios=(4, 1))
+    figure.subplots_adjust(hspace=0.12)
+    sure, right = 100 * np.asarray(confidence), 100 * np.asarray(accuracy)
+    least = np.minimum(sure, right)
+    top.stairs(least, edges, fill=True, color=theme.colour("series-1"), alpha=0.8)
+    gaps = (("too sure", sure, "series-2"), ("not sure enough", right, "series-3"))
+    for name, most, paint in gaps:
+        gap = np.where(most > least, most, np.nan)
+        top.stairs(
+            gap,
+            edges,
+            baseline=np.where(np.isnan(gap), np.nan, least),
+            fill=True,
+            color=theme.colour(paint),
+            label=name,
+        )
+    muted = theme.colour("muted")
+    top.plot([0, 1], [0, 100], color=muted, dashes=(4, 3), linewidth=1)
+    top.set(ylabel="accuracy, %", ylim=(0, 101), xlim=(0, 1))
+    bottom.stairs(counts, edges, fill=True, color=muted, alpha=0.6)
+    bottom.set(ylabel="count", xlabel="confidence of the decision")
+    bottom.set_yticks([0, int(max(counts, default=1))])
+    bottom.set_xticks(np.linspace(0, 1, 6), [f"{p} %" for p in range(0, 101, 20)])
+    return figure
+
+
+@_styled
+def confusion(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
+    """True classes against decisions; the share of each row is the strength of colour.
+
+    Args:
+      matrix: counts, rows are true classes and columns decisions.
+      names: of the classes.
+    """
+    size = len(matrix)
+    shown = [name if len(name) <= 12 else name[:11] + "…" for name in names]
+    margin = 24 + 5.5 * max(map(len, shown), default=1)
+    figure = _figure(360 + margin, 360 + margin, left=margin, bottom=margin)
+    axes = figure.subplots()
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    right = np.eye(size, dtype=bool)
+    rgba = np.zeros((size, size, 4))
+    rgba[right, :3] = _rgb("series-1")
+    rgba[~right, :3] = _rgb("series-2")
+    # Errors are rare: the root makes one in a hundred visible.
+    seen = (share > 0) * (0.12 + 0.7 * np.sqrt(share))
+    rgba[..., 3] = np.where(right, 0.55 * share, seen)
+    axes.imshow(rgba, interpolation="none", aspect="equal")
+    axes.grid(visible=False)
+    if size <= _DIGITS_UP_TO:
+        centred = {"ha": "center", "va": "center", "fontsize": 9}
+        for row, column in zip(*np.nonzero(matrix), strict=True):
+            axes.text(column, row, str(matrix[row, column]), **centred)
+    stride = -(-size // _DIGITS_UP_TO)
+    ticks = range(0, size, stride)
+    axes.set_xticks(ticks, [shown[tick] for tick in ticks], rotation=90, fontsize=9)
+    axes.set_yticks(ticks, [shown[tick] for tick in ticks], fontsize=9)
+    axes.tick_params(length=0)
+    axes.set(xlabel="decision", ylabel="true class")
+    return figure
+
+
+def _rgb(name: str) -> tuple[float, float, float]:
+    from matplotlib.colors import to_rgb
+
+    return to_rgb(theme.colour(name))
+
+
+@_styled
+def training(
+    metrics: Mapping[int, Sequence[Mapping[str, Any]]], best: Mapping[int, int]
+) -> "Figure":
+    """Losses above, validation error below, a thin line a seed, the best epoch a dot.
+
+    Args:
+      metrics: lines of each seed, an epoch a line.
+      best: the epoch that was kept, by seed.
+    """
+    figure = _figure(360, 320, left=52)
+    losses, errors = figure.subplots(2, sharex=True)
+    figure.subplots_adjust(hspace=0.14)
+    thin = 1.8 if len(metrics) == 1 else 0.9
+    shown = (
+        (losses, "train_loss", "series-2", "training", 1.0),
+        (losses, "validation_loss", "series-1", "validation", 1.0),
+        (errors, "validation_error", "series-1", "validation", 100.0),
+    )
+    for number, (seed, lines) in enumerate(metrics.items()):
+        epochs = [line["epoch"] for line in lines]
+        for axes, field, paint, name, scale in shown:
+            axes.plot(
+                epochs,
+                [scale * line.get(field, np.nan) for line in lines],
+                color=theme.colour(paint),
+                linewidth=thin,
+                label=None if number else name,
+            )
+        kept = [line for line in lines if line["epoch"] == best.get(seed)]
+        errors.plot(
+            [line["epoch"] for line in kept],
+            [100 * line.get("validation_error", np.nan) for line in kept],
+            "o",
+            color=theme.colour("ink"),
+            markersize=5,
+            label=None if number else "best epoch",
+        )
+    losses.set_ylabel("loss")
+    errors.set(ylabel="validation error, %", xlabel="epoch")
+    errors.set_ylim(bottom=0)
+    return figure
