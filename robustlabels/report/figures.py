@@ -220,7 +220,8 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
     rgba[right, :3] = _rgb("series-1")
     rgba[~right, :3] = _rgb("series-2")
     # Errors are rare: the root makes one in a hundred visible.
-    rgba[..., 3] = np.where(right, 0.5 * share, 0.85 * np.sqrt(share))
+    seen = (share > 0) * (0.12 + 0.7 * np.sqrt(share))
+    rgba[..., 3] = np.where(right, 0.55 * share, seen)
     axes.imshow(rgba, interpolation="none", aspect="equal")
     axes.grid(visible=False)
     if size <= _DIGITS_UP_TO:

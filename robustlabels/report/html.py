@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import urllib.parse
+from collections.abc import Iterable
 from typing import Any
 
 __all__ = ["Html", "breakable", "element", "href", "joined"]
@@ -26,7 +27,7 @@ def joined(*content: Any) -> Html:
     for part in content:
         if isinstance(part, Html):
             parts.append(part)
-        elif isinstance(part, list | tuple):
+        elif isinstance(part, Iterable) and not isinstance(part, str):
             parts.append(joined(*part))
         elif part is not None:
             parts.append(html.escape(str(part)))

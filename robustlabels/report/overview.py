@@ -12,6 +12,10 @@ from robustlabels.report.tables import table
 __all__ = ["differences", "facts", "status", "tiles"]
 
 
+# Longer texts are broken into lines.
+_SHORT = 34
+
+
 def status(run: Run) -> str:
     """How far a run has come."""
     if run.diverged is not None:
@@ -90,11 +94,16 @@ def differences(runs: Sequence[Run]) -> Html | None:
     rows = [
         [
             element("th", breakable(run.name), scope="row"),
-            *(element("td", _shown(n, values[i])) for n, values in shown.items()),
+            *(_cell(name, values[i]) for name, values in shown.items()),
         ]
         for i, run in enumerate(runs)
     ]
     return table([head], rows, "what differs between the runs")
+
+
+def _cell(name: str, value: str) -> Html:
+    short = "short" if len(value) <= _SHORT else None
+    return element("td", _shown(name, value), class_=short)
 
 
 def tiles(runs: Sequence[Run], attacked: Attacked) -> Html | None:

@@ -79,7 +79,6 @@ def figure(
     drawn = element("summary", f"Drawn from {count(len(files), 'file')}")
     return element(
         "figure",
-        "paths",
         content,
         element(
             "figcaption",

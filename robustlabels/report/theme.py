@@ -163,7 +163,7 @@ def save_png(figure: "Figure", title: str, path: pathlib.Path) -> None:
       path: where to.
     """
     with style():
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(title, fontsize=11, y=1.0, va="bottom")
         for axes in figure.axes:
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(fontsize=8)

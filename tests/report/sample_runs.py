@@ -244,7 +244,9 @@ def findings(folder, rng, who, shape, names, hides):
     store("hidden_gradient", {"epsilon": "0.1", "num_steps": 40}, 200, values)
 
 
-def make_sweep(folder, objectives=("softmax", "sng"), peaks=(1e-4, 1e-3, 1e-2)):
+def make_sweep(
+    folder, objectives=("softmax", "sng"), peaks=(1e-4, 1e-3, 1e-2), state="evaluated"
+):
     """A sweep over two keys whose last cell diverged."""
     cells = {}
     for i, objective in enumerate(objectives):
@@ -256,7 +258,7 @@ def make_sweep(folder, objectives=("softmax", "sng"), peaks=(1e-4, 1e-3, 1e-2)):
                 folder / name,
                 objective=objective,
                 peak=peak,
-                state="diverged" if last else "evaluated",
+                state="diverged" if last else state,
                 strength=0.1 * i + 0.1 * j,
                 hides=bool(i) and j == 0,
             )

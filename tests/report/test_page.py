@@ -104,6 +104,7 @@ def test_every_figure_has_a_caption_and_sources_that_exist(page):
     for figure in page.figures:
         assert len(figure["caption"]) > 40
         assert figure["links"]
+    assert not re.search(r"<figure>(?!<(div|ul))", page.source)
     for link in page.links:
         if link.startswith("#"):
             assert f'id="{link[1:]}"' in page.source
@@ -221,7 +222,7 @@ def test_runs_without_anything_make_a_page_without_it(tmp_path):
 
 
 def test_a_sweep_has_its_grid(tmp_path):
-    sweep = make_sweep(tmp_path / "sweep", peaks=(0.1, 0.01))
+    sweep = make_sweep(tmp_path / "sweep", peaks=(0.1, 0.01), state="old")
     page = Page(write_report([sweep], sweep / "report.html"))
     assert "The sweep" in page.titles
     grids = [t for t in page.tables if "objective.name ↓" in t[0][0]]

@@ -94,7 +94,7 @@ def test_the_strongest_attack_comes_first(tmp_path):
 
 
 def test_a_sweep_of_the_sample(tmp_path):
-    runs = read_runs([make_sweep(tmp_path / "sweep")])
+    runs = read_runs([make_sweep(tmp_path / "sweep", state="old")])
     assert len(runs) == 6
     assert runs[-1].diverged is not None
     assert runs[0].cell == {"objective.name": "softmax", "learning_rate.peak": 1e-4}
