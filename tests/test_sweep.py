@@ -92,16 +92,15 @@ def test_a_sweep_marks_what_diverges_and_goes_on_where_it_stopped(tmp_path, caps
     assert not (second / "finished.json").exists()
     for outcome, folder in zip(outcomes[::2], (first, third), strict=True):
         assert (folder / "finished.json").exists()
-        assert outcome.records == evaluation.read_records(folder)
+        stored = evaluation.read_records(folder)
+        assert sorted(outcome.records, key=repr) == sorted(stored, key=repr)
     assert (tmp_path / "report.html").exists()
 
     before = {path: path.stat().st_mtime_ns for path in first.rglob("*.json")}
     more = sweep.grid(base(), ["learning_rate.peak=0.1,1e30,0.01,0.02"])
     again = sweep.run(more, tmp_path)
-    assert again[:3] == [
-        outcome._replace(error=error.error)
-        for outcome, error in zip(outcomes, again, strict=False)
-    ]
+    assert [outcome.error is None for outcome in again] == [True, False, True, True]
+    assert sorted(again[0].records, key=repr) == sorted(outcomes[0].records, key=repr)
     assert before == {path: path.stat().st_mtime_ns for path in first.rglob("*.json")}
     noted = json.loads((tmp_path / "sweep.json").read_text())
     assert noted["vary"] == {"learning_rate.peak": ["0.1", "1e30", "0.01", "0.02"]}

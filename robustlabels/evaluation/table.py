@@ -9,6 +9,8 @@ from robustlabels.evaluation.records import Record
 
 __all__ = ["render_table"]
 
+_LOSSES = "own", "margin", "worst", "none"
+
 Seeds = dict[int, Record]
 Rows = dict[tuple[str, str], dict[str, Seeds]]
 
@@ -38,7 +40,11 @@ def render_table(records: Iterable[Record]) -> str:
     if rows:
         epsilons = sorted({e for row in rows.values() for e in row}, key=Fraction)
         cells = [["accuracy under", "loss", *(f"epsilon {e}" for e in epsilons)]]
-        for (attack, loss), row in rows.items():
+        attacks = list(dict.fromkeys(attack for attack, _ in rows))
+        for (attack, loss), row in sorted(
+            rows.items(),
+            key=lambda item: (attacks.index(item[0][0]), _LOSSES.index(item[0][1])),
+        ):
             shown = [_cell(row[e], seeds) if e in row else "" for e in epsilons]
             cells.append([attack, "" if loss == "none" else loss, *shown])
         lines += ["", *aligned(cells), *_warnings(rows)]
