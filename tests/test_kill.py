@@ -1,0 +1,179 @@
+"""A run that is killed at random moments ends as one that was not."""
+
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+KILLS = 10
+CONFIG = """
+import ml_collections
+
+def get_config():
+    config = ml_collections.ConfigDict()
+    config.num_seeds = 2
+    config.data = dict(name="digits")
+    config.encoder = dict(name="MLP", widths=(16, 8), norm="batch")
+    config.head = dict(name="Prototypes", init="class_kmeans")
+    config.objective = dict(name="sng")
+    config.optimizer = dict(name="adam")
+    config.learning_rate = dict(name="cosine", peak=1e-2)
+    config.training = dict(
+        num_epochs=12, input_noise=0.1, stretch=3, checkpoint_seconds=0.0
+    )
+    config.evaluation = dict(
+        epsilons="0.02, 0.1",
+        attacks=dict(pgd=dict(name="pgd", num_steps=20)),
+        batch_size=100,
+        noise_images=100,
+        fooling_images=10,
+        diagnosed_examples=0,
+    )
+    return config
+"""
+VARYING = {"seconds", "provenance", "examples_per_second", "date"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("killed")
+    (place / "experiment.py").write_text(CONFIG)
+    return place
+
+
+def start(place, name):
+    """The command line in a process of its own, with a cache of compiled programs."""
+    code = "from robustlabels.cli import main; raise SystemExit(main())"
+    command = [sys.executable, "-c", code, "train", "--config=experiment.py"]
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(place / "cache"),
+        "JAX_COMPILATION_CACHE_DIR": str(place / "programs"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return subprocess.Popen(
+        [*command, f"--workdir={name}"],
+        cwd=place,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    """An uninterrupted run, and how long one takes with all programs compiled."""
+    output, errors = start(place, "whole").communicate()
+    assert "test accuracy" in output, errors
+    began = time.monotonic()
+    start(place, "warm").communicate()
+    return place / "whole", time.monotonic() - began
+
+
+def facts_of(folder):
+    """All that a run says, without times."""
+    lines = [json.loads(s) for s in (folder / "metrics.jsonl").read_text().splitlines()]
+    found = [json.loads(p.read_text()) for p in evaluation_files(folder, "json")]
+    kept = [
+        {name: value for name, value in facts.items() if name not in VARYING}
+        for facts in [*lines, *found]
+    ]
+    images = {
+        path.name: {name: array.tobytes() for name, array in np.load(path).items()}
+        for path in evaluation_files(folder, "npz")
+        if not path.name.startswith("ledger")
+    }
+    return kept, images
+
+
+def evaluation_files(folder, ending):
+    return sorted((folder / "evaluation").glob(f"*.{ending}"))
+
+
+def weights_of(folder):
+    """The bytes of the newest checkpoint's arrays, whatever the files are called."""
+    import orbax.checkpoint as ocp
+
+    with ocp.CheckpointManager((folder / "checkpoints").absolute()) as manager:
+        step = manager.latest_step()
+        args = ocp.args.Composite(
+            last=ocp.args.StandardRestore(), best=ocp.args.StandardRestore()
+        )
+        restored = manager.restore(step, args=args)
+    import jax
+
+    leaves = jax.tree.leaves((restored["last"], restored["best"]))
+    return step, [np.asarray(leaf).tobytes() for leaf in leaves]
+
+
+def same(folder, whole):
+    assert facts_of(folder) == facts_of(whole)
+    assert weights_of(folder) == weights_of(whole)
+    assert "<html" in (folder / "report.html").read_text()
+
+
+def test_ten_kills_at_random_moments_change_nothing(place, whole):
+    """Moments are spread over the length of a run; one that ended starts anew."""
+    reference, seconds = whole
+    draw, folder, kills, runs = random.Random(0), place / "killed", 0, []
+    while kills < KILLS or not (folder / "finished.json").exists():
+        process = start(place, folder.name)
+        wait = draw.uniform(0.0, seconds) if kills < KILLS else 300.0
+        try:
+            output, errors = process.communicate(timeout=wait)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            continue
+        assert process.returncode == 0, errors
+        assert "test accuracy" in output
+        same(folder, reference)
+        runs.append(folder)
+        if kills < KILLS:
+            folder = place / f"killed-{len(runs)}"
+    assert kills == KILLS
+    assert runs
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_signal_saves_and_says_how_to_go_on(place, whole, number, status):
+    folder = place / f"signal-{status}"
+    process = start(place, folder.name)
+    metrics = folder / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == status
+    assert re.search(r"training stopped at step \d+/120", errors), errors
+    again = "robustlabels train --config=experiment.py"
+    assert f"Go on with:\n  {again} --workdir={folder.name}" in errors
+    assert not (folder / "finished.json").exists()
+    output, errors = start(place, folder.name).communicate()
+    assert "test accuracy" in output, errors
+    same(folder, whole[0])
+
+
+def test_what_a_kill_can_leave_is_no_obstacle(place, whole):
+    """A folder with nothing but a lock and unfinished files."""
+    folder = pathlib.Path(place, "left")
+    (folder / "evaluation").mkdir(parents=True)
+    for name in (".lock", "config.json.9.tmp", "evaluation/pgd-own.json.9.tmp"):
+        (folder / name).write_text('{"half":')
+    output, errors = start(place, folder.name).communicate()
+    assert "test accuracy" in output, errors
+    same(folder, whole[0])
