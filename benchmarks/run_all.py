@@ -11,7 +11,15 @@ import sys
 
 from timing import add_output, table
 
-BENCHMARKS = ("imports", "losses", "attacks", "scan", "training")
+BENCHMARKS = (
+    "imports",
+    "losses",
+    "attacks",
+    "scan",
+    "training",
+    "evaluation",
+    "runs",
+)
 
 
 def main():

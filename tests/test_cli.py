@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 import subprocess
 import sys
 
@@ -34,17 +35,25 @@ def get_config(objective="sng"):
 """
 
 
-@pytest.fixture
-def config(tmp_path):
-    path = tmp_path / "experiment.py"
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "experiment.py"
     path.write_text(CONFIG)
     return str(path)
 
 
-@pytest.fixture
-def run(config, tmp_path):
-    workdir = tmp_path / "run"
+@pytest.fixture(scope="module")
+def trained(config, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("trained") / "run"
     assert main(["train", f"--config={config}", f"--workdir={workdir}"]) == 0
+    return workdir
+
+
+@pytest.fixture
+def run(trained, tmp_path, capsys):
+    """A copy of a run of its own for each test."""
+    workdir = shutil.copytree(trained, tmp_path / "run")
+    capsys.readouterr()
     return workdir
 
 
@@ -103,17 +112,18 @@ def test_evaluate_takes_the_evaluation_section_of_another_config(run, tmp_path):
     assert "0.3" in {record.epsilon for record in evaluation.read_records(run)}
 
 
-def test_the_same_command_gives_the_same_numbers(config, tmp_path):
-    def values(name):
-        workdir = tmp_path / name
-        assert main(["train", f"--config={config}", f"--workdir={workdir}"]) == 0
+def test_the_same_command_gives_the_same_numbers(trained, config, tmp_path):
+    def values(workdir):
         return [record.value for record in evaluation.read_records(workdir)]
 
-    assert values("first") == values("second")
+    again = tmp_path / "again"
+    assert main(["train", f"--config={config}", f"--workdir={again}"]) == 0
+    assert values(again) == values(trained)
 
 
-def test_without_a_workdir_a_new_folder_is_made(config, tmp_path, monkeypatch):
+def test_without_a_workdir_a_new_folder_is_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiment.py").write_text(CONFIG)
     assert main(["train", "--config=experiment.py:softmax"]) == 0
     (made,) = (tmp_path / "runs" / "experiment-softmax").iterdir()
     assert (made / "config.json").exists()
@@ -218,7 +228,7 @@ def test_a_diverged_run_says_where_and_keeps_the_last_checkpoint(
     change = ["--config.optimizer.name=sgd", "--config.learning_rate.peak=1e30"]
     assert main(arguments + change) == 1
     error = capsys.readouterr().err
-    assert "training diverged" in error
+    assert "training of seed 0 diverged" in error
     assert "learning rate is 1e+30" in error
     assert (workdir / "checkpoints" / "0" / "best").is_dir()
     marked = json.loads((workdir / "diverged.json").read_text())

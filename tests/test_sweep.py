@@ -128,7 +128,8 @@ def test_the_command_runs_a_grid_and_fails_if_a_cell_does(tmp_path, capsys):
     config = tmp_path / "quick.py"
     config.write_text(
         "import ml_collections\n\n"
-        f"def get_config():\n    return ml_collections.ConfigDict({short(**QUICK)!r})\n"
+        "def get_config():\n"
+        f"    return ml_collections.ConfigDict({short(**QUICK).to_dict()!r})\n"
     )
     command = ["sweep", f"--config={config}", f"--workdir={tmp_path / 'grid'}"]
     assert main([*command, "--vary=seed=0,1"]) == 0

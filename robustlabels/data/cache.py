@@ -1,7 +1,6 @@
 """Arrays that are expensive to make, kept in the user's cache folder."""
 
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from robustlabels._files import whole
 from robustlabels.data.npz import read_npz
 
 
@@ -35,6 +35,7 @@ def cached(
       path: an npz file; its name must change whenever the result would.
       make: returns named arrays of plain types.
 
+    >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "example.npz")
     >>> cached(path, lambda: {"x": np.arange(3)})["x"]
     array([0, 1, 2])
@@ -60,11 +61,8 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
 
 def _write(path: Path, arrays: dict[str, Any]) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix="tmp-") as beside:
-            temporary = Path(beside, path.name)
-            np.savez(temporary, **arrays)
-            os.replace(temporary, path)
+        with whole(path) as file:
+            np.savez(file, **arrays)
     except OSError as error:
         warnings.warn(
             f"The cache file {path} cannot be written ({error}): this data is decoded "

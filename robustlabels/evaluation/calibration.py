@@ -1,6 +1,6 @@
 """Calibration: whether a classifier is as often right as it says it is."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -16,6 +16,7 @@ __all__ = [
     "histogram",
     "negative_log_likelihood",
     "reliability",
+    "spread",
     "top_k_accuracy",
 ]
 
@@ -188,6 +189,28 @@ def histogram(confidence: Float[np.ndarray, " n"], *, bins: int = 20) -> Histogr
     """
     edges, index = _binned(confidence, bins)
     return Histogram(edges, np.bincount(index, minlength=bins))
+
+
+def spread(confidence: Float[np.ndarray, " n"]) -> dict[str, Any]:
+    """Median, None without examples, and `histogram`, as findings hold them.
+
+    Args:
+      confidence: in [0, 1].
+
+    Raises:
+      ValueError: for a confidence outside of [0, 1].
+
+    >>> spread(np.array([0.2, 0.9, 1.0]))["median_confidence"]
+    0.9
+    """
+    found = histogram(confidence)
+    return {
+        "median_confidence": float(np.median(confidence)) if len(confidence) else None,
+        "confidence_histogram": {
+            "edges": found.edges.tolist(),
+            "counts": found.counts.tolist(),
+        },
+    }
 
 
 def _binned(

@@ -120,7 +120,7 @@ def clean(
         split=split_name,
         parameters={},
         n=len(right),
-        values=values | _spread(confidence),
+        values=values | calibration.spread(confidence),
         images=None,
         seconds=time.monotonic() - began,
         provenance=provenance(),
@@ -197,7 +197,7 @@ def noise(
         split=split_name,
         parameters={"low": low, "high": high},
         n=num_images,
-        values=values | _spread(answers["confidence"]),
+        values=values | calibration.spread(answers["confidence"]),
         images=None,
         seconds=time.monotonic() - began,
         provenance=provenance(),
@@ -290,7 +290,7 @@ def fooling(
             "step_size": step_size,
         },
         n=num_images,
-        values=values | _spread(answers["confidences"]),
+        values=values | calibration.spread(answers["confidences"]),
         images=None,
         seconds=time.monotonic() - began,
         provenance=provenance(),
@@ -359,18 +359,6 @@ def _uniform(
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
     draw = functools.partial(jax.random.uniform, shape=shape, minval=low, maxval=high)
     return jax.vmap(draw)(keys)
-
-
-def _spread(confidence: Float[np.ndarray, " n"]) -> dict[str, Any]:
-    """Median and histogram, as findings hold them."""
-    found = calibration.histogram(confidence)
-    return {
-        "median_confidence": float(np.median(confidence)),
-        "confidence_histogram": {
-            "edges": found.edges.tolist(),
-            "counts": found.counts.tolist(),
-        },
-    }
 
 
 def _none_for_nan(values: Float[np.ndarray, " bins"]) -> list[float | None]:

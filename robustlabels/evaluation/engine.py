@@ -156,7 +156,8 @@ class Attacker:
                 # What is large is saved less often: a twentieth of the time at most.
                 pause = max(_SECONDS_BETWEEN_SAVES, 20 * (saved - began))
             if asked:
-                raise Stopped
+                total = self.num_units(split, epsilons)
+                raise Stopped(f"attacking stopped at step {run.units}/{total}")
             advance(run.step())
         if file and not complete:
             ledgers.save(file, digest, run.snapshot())

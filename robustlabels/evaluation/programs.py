@@ -5,7 +5,6 @@ different epsilons and different steps share a batch. Everything but the shapes 
 attack is an argument: one compile serves all epsilons, examples and weights.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,9 +14,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from robustlabels import _validate, parallel
+from robustlabels import parallel
 from robustlabels.attacks import Iteration
 from robustlabels.data import Split
+from robustlabels.evaluation._batchwise import batchwise
 from robustlabels.evaluation.budgets import Attack
 from robustlabels.objective import Classifier
 
@@ -28,7 +28,6 @@ __all__ = [
     "Programs",
     "Shared",
     "make_programs",
-    "num_slots",
     "of_images",
     "over",
 ]
@@ -182,16 +181,14 @@ def over(
       mesh: that of the program.
       batch_size: examples a call; the last batch is filled up.
     """
-    size, batch = len(split.labels), num_slots(split, mesh, batch_size)
-    shared = parallel.replicate(make_shared(classifier, jax.random.key(0)), mesh)
-    found = []
-    for ids in np.resize(np.arange(size), (math.ceil(size / batch), batch)):
-        found.append(
-            program(
-                shared, *parallel.split((split.images[ids], split.labels[ids]), mesh)
-            )
-        )
-    return np.concatenate([np.asarray(batch) for batch in found])[:size]
+    return batchwise(
+        program,
+        make_shared(classifier, jax.random.key(0)),
+        len(split.labels),
+        lambda ids: (split.images[ids], split.labels[ids]),
+        mesh=mesh,
+        batch_size=batch_size,
+    )
 
 
 def make_shared(classifier: Classifier, key: Key[Array, ""]) -> Shared:
@@ -201,22 +198,6 @@ def make_shared(classifier: Classifier, key: Key[Array, ""]) -> Shared:
     np.float32(255.0)
     """
     return Shared(classifier, key, np.float32(255))
-
-
-def num_slots(split: Split, mesh: Mesh, batch_size: int) -> int:
-    """How many slots work on a split: no more than examples, shared evenly by devices.
-
-    Raises:
-      ValueError: for an empty split, or a batch size below 1.
-
-    >>> split = Split(np.zeros((3, 2, 2, 1), np.uint8), np.zeros(3, np.int32))
-    >>> num_slots(split, parallel.make_mesh(jax.devices()[:1]), 1000)
-    3
-    """
-    _validate.count(batch_size=batch_size)
-    if not len(split.labels):
-        raise ValueError("there are no examples: this split is empty.")
-    return parallel.rounded_up(min(batch_size, len(split.labels)), mesh)
 
 
 def _no_loss(x, y):

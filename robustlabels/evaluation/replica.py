@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from robustlabels._stopping import Stop
 from robustlabels.data import Split, as_float
-from robustlabels.evaluation import ledger
+from robustlabels.evaluation import calibration, ledger
 from robustlabels.evaluation.curves import worst_case
 from robustlabels.evaluation.engine import Attacker
 from robustlabels.evaluation.outcome import Outcome
@@ -254,7 +254,6 @@ class Replica:
     ) -> Finding:
         fell = _fell(outcome, len(self.epsilons) - 1)
         confidence = outcome.confidence[fell]
-        counts, edges = np.histogram(confidence, 20, (0.0, 1.0))
         finding = Finding(
             kind="adversarial",
             classifier=self.identity,
@@ -266,14 +265,7 @@ class Replica:
                 "epsilons": list(self.epsilons),
             },
             n=int(fell.sum()),
-            values={
-                "n": int(fell.sum()),
-                "median_confidence": _median(confidence),
-                "confidence_histogram": {
-                    "edges": edges.tolist(),
-                    "counts": counts.tolist(),
-                },
-            },
+            values={"n": int(fell.sum()), **calibration.spread(confidence)},
             images=None,
             seconds=seconds,
             provenance={**provenance(), "digest": digest},

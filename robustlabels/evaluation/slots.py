@@ -10,13 +10,13 @@ from jaxtyping import Array, Bool, Int, Key
 
 from robustlabels import parallel
 from robustlabels.data import Split
+from robustlabels.evaluation._batchwise import size_of_batch
 from robustlabels.evaluation.outcome import from_arrays, to_arrays
 from robustlabels.evaluation.programs import (
     Examples,
     Judged,
     Programs,
     make_shared,
-    num_slots,
 )
 from robustlabels.objective import Classifier
 
@@ -65,7 +65,7 @@ class Slots:
         self._shared = parallel.replicate(make_shared(classifier, key), mesh)
         self._split, self._epsilons = split, np.asarray(epsilons, np.float32)
         self._towards = towards
-        slots = num_slots(split, mesh, batch_size)
+        slots = size_of_batch(len(split.labels), mesh, batch_size)
         self._example, self._left = np.full((2, slots), -1, np.int32)
         self._goes_on = np.zeros(slots, bool)
         self._x: Any = None

@@ -6,6 +6,7 @@ import pathlib
 import string
 from collections.abc import Sequence
 
+from robustlabels._files import whole
 from robustlabels.report import caveats, galleries, overview, sections, tables, theme
 from robustlabels.report.formats import count, listed
 from robustlabels.report.html import Html, element, joined
@@ -43,10 +44,8 @@ def write_report(
     runs = read_runs(folders)
     parts = _sections(runs, output)
     text = _fill(runs, parts)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(output)
+    with whole(output) as file:
+        file.write(text.encode())
     if len(runs) == 1 and output.parent.resolve().is_relative_to(
         runs[0].folder.resolve()
     ):

@@ -38,9 +38,7 @@ class MetricsWriter:
         path = folder / "metrics.jsonl"
         _take_back(path, after)
         self._lines = path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(
-            str(folder), purge_step=after + 1 if after else None
-        )
+        self._events = SummaryWriter(str(folder), purge_step=after + 1)
 
     def write(
         self, step: int, figures: Mapping[str, float | int], *, tag: str = "{}"
@@ -51,9 +49,18 @@ class MetricsWriter:
           step: the step they belong to.
           figures: by name.
           tag: what TensorBoard calls them; {} stands for the name.
+
+        Raises:
+          OSError: if they cannot be written.
         """
-        self._lines.write(json.dumps({"step": step, **figures}) + "\n")
-        self._lines.flush()
+        try:
+            self._lines.write(json.dumps({"step": step, **figures}) + "\n")
+            self._lines.flush()
+        except OSError as error:
+            raise OSError(
+                f"{self._lines.name} could not be written ({error}): make room, and "
+                "the same command goes on from the last checkpoint."
+            ) from error
         for name, value in figures.items():
             self._events.add_scalar(tag.format(name), value, step)
 
@@ -61,10 +68,14 @@ class MetricsWriter:
         """Nothing happens: the files are open since construction."""
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """Closes both files."""
-        self._lines.close()
-        self._events.close()
+    def __exit__(self, kind: object, *error: object) -> None:
+        """Closes both files; an earlier error hides one from here."""
+        for file in (self._lines, self._events):
+            try:
+                file.close()
+            except OSError:
+                if kind is None:
+                    raise
 
 
 def _take_back(path: pathlib.Path, after: int) -> None:

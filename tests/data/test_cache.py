@@ -71,8 +71,8 @@ def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path):
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
-    def full(path, **arrays):
-        path.write_bytes(b"half of it")
+    def full(file, **arrays):
+        file.write(b"half of it")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)

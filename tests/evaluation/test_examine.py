@@ -1,0 +1,166 @@
+"""All that is measured of a classifier: what comes, in which order, and going on."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+from small_classifier import classifier, decisions, split
+
+from robustlabels import parallel
+from robustlabels._stopping import Stopped
+from robustlabels.data import Split
+from robustlabels.evaluation import (
+    Finding,
+    Record,
+    budgets,
+    examine,
+    measure,
+    read_findings,
+)
+
+EPSILONS = {"0.01": 0.01, "0.05": 0.05, "0.2": 0.2, "0.6": 0.6}
+ATTACKS = {"fgsm": (budgets.fgsm(), {"name": "fgsm"})}
+IDENTITY = {"data": "fake", "epoch": 3, "seed": 2}
+OTHER = {**IDENTITY, "seed": 3}
+LITTLE = {"noise_images": 12, "fooling_images": 4, "diagnosed_examples": 10}
+
+
+def softmax_of_scores(x):
+    return jax.nn.softmax(classifier.scores(x))
+
+
+def everything(pairs=((IDENTITY, classifier),), attacks=ATTACKS, of=split, **changed):
+    arguments = {
+        "epsilons": EPSILONS,
+        "class_names": ["a", "b", "c"],
+        "batch_size": 8,
+        **LITTLE,
+        **changed,
+    }
+    return list(examine(pairs, of, attacks, **arguments))
+
+
+def kinds(found):
+    return [one.kind if isinstance(one, Finding) else one.attack for one in found]
+
+
+def without_times(found):
+    return [
+        dataclasses.replace(one, seconds=0.0, provenance={}, **said)
+        for one in found
+        for said in [{"images": None} if isinstance(one, Finding) else {}]
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return folder, everything(folder=folder)
+
+
+def test_everything_comes_in_order(run):
+    attacked = ["fgsm"] * len(EPSILONS)
+    by_own, by_margin = ([*attacked, "adversarial"] for _ in range(2))
+    after = ["noise", "fooling", "hidden_gradient"]
+    expected = ["clean", "none", *by_own, *by_margin, *attacked, *after]
+    assert kinds(run[1]) == expected
+    sizes = {one.kind: one.n for one in run[1] if isinstance(one, Finding)}
+    assert (sizes["clean"], sizes["noise"], sizes["fooling"]) == (23, 12, 4)
+    assert sizes["hidden_gradient"] == 10
+    for one in run[1]:
+        assert one.classifier == IDENTITY
+
+
+def test_records_are_those_of_measure(run):
+    found = [one for one in run[1] if isinstance(one, Record)]
+    pairs = [(IDENTITY, classifier)]
+    alone = measure(pairs, split, ATTACKS, epsilons=EPSILONS, batch_size=8)
+    expected = [one for one in alone if isinstance(one, Record)]
+    assert without_times(found) == without_times(expected)
+
+
+def test_the_signs_are_looked_for_where_half_has_fallen(run):
+    rows = [r for r in run[1] if isinstance(r, Record) and r.loss == "worst"]
+    right = np.mean(decisions == split.labels)
+    distance = {
+        r.epsilon: abs(r.value - right / 2) for r in rows if EPSILONS[r.epsilon] < 0.5
+    }
+    assert len(set(distance.values())) == 3
+    assert run[1][-1].parameters["epsilon"] == min(distance, key=distance.get)
+
+
+def test_what_is_there_is_read_and_not_computed_again(run):
+    folder, found = run
+
+    def asked():
+        raise AssertionError("work was done")
+
+    again = everything(folder=folder, stop=asked)
+    assert without_times(again) == without_times(found)
+    assert [one.provenance for one in again] == [one.provenance for one in found]
+
+
+def test_another_size_is_another_finding(run, tmp_path):
+    folder = tmp_path / "copy"
+    first = everything(folder=folder, attacks={}, noise_images=5, fooling_images=0)
+    second = everything(folder=folder, attacks={}, noise_images=6, fooling_images=0)
+    assert [one.n for one in (first[-1], second[-1])] == [5, 6]
+    assert second[0].provenance == first[0].provenance
+
+
+def test_replicas_have_findings_of_their_own(tmp_path):
+    pairs = [(IDENTITY, classifier), (OTHER, classifier)]
+    found = everything(pairs, attacks={}, folder=tmp_path)
+    assert kinds(found) == ["clean"] * 2 + ["none"] * 2 + ["noise", "fooling"] * 2
+    first, second = (one.values for one in found if kinds([one]) == ["noise"])
+    assert first != second  # each draws from its seed
+    assert len(read_findings(tmp_path)) == 6
+
+
+@pytest.mark.parametrize("calls", [0, 4, 9, 14])
+def test_what_was_stopped_goes_on_to_the_same(run, tmp_path, calls):
+    asked = []
+
+    def stop():
+        asked.append(None)
+        return len(asked) > calls
+
+    with pytest.raises(Stopped, match=r"\w+ stopped at \w+ \d+/\d+"):
+        everything(folder=tmp_path, stop=stop)
+    again = everything(folder=tmp_path)
+    assert without_times(again) == without_times(run[1])
+
+
+def test_what_is_zero_is_left_out():
+    nothing = dict.fromkeys(LITTLE, 0)
+    assert kinds(everything(attacks={}, **nothing)) == ["clean", "none"]
+
+
+def test_without_an_attack_that_follows_a_loss_no_signs_are_looked_for():
+    attacks = {"noise": (budgets.uniform_noise(), {"name": "uniform_noise"})}
+    assert "hidden_gradient" not in kinds(everything(attacks=attacks))
+
+
+def test_what_makes_numbers_doubtful_is_said_loudly(capsys):
+    sure = classifier._replace(scores=Partial(softmax_of_scores))
+    pairs = [(IDENTITY, sure)]
+    next(iter(examine(pairs, split, {}, epsilons={}, class_names=["a", "b", "c"])))
+    assert "Beware: The scores look like prob" in capsys.readouterr().err
+
+
+def test_images_out_of_range_are_refused():
+    of = Split(split.images.astype(np.float32), split.labels)
+    with pytest.raises(ValueError, match=r"outside of \[0, 1\]. Divide bytes by 255"):
+        everything(of=of)
+
+
+def test_the_mesh_changes_nothing(run):
+    mesh = parallel.make_mesh(jax.devices()[:1])
+    found = everything(mesh=mesh)
+    of_one, of_all = (
+        [one.value for one in each if isinstance(one, Record)]
+        for each in (found, run[1])
+    )
+    assert of_one == of_all
