@@ -4,7 +4,7 @@ Trains every net of the table for the full 100 epochs, and GLVQ in place of supe
 neural gas as an ablation, attacks all of them by their own loss and by their decision,
 and writes `dlvq_mnist.json` beside the other results. Each net is an ordinary run
 folder: after an interruption the same command goes on, and nets that are finished are
-not trained again.
+not trained again. Rows of nets that are not asked for stay in the file as they are.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import statistics
 from typing import Any
 
 from robustlabels import evaluation, sweep
+from robustlabels._files import whole
 from robustlabels._stopping import Signals, Stopped
 from robustlabels.config_file import load_config, override
 from robustlabels.evaluation import Finding, Record
@@ -185,7 +186,7 @@ def main():
         help="result file (default: results/dlvq_mnist.json)",
     )
     args = parser.parse_args()
-    rows = []
+    rows = _rows_of(args.output)
     with Signals() as stop:
         for name, cell in cells(args.nets, args.seeds).items():
             try:
@@ -194,10 +195,19 @@ def main():
                 raise SystemExit(f"{stopped}: the same command goes on.") from None
             if outcome.error is not None:
                 raise SystemExit(f"{name}: {outcome.error}")
-            rows.append(row(name, args.workdir / name))
-            result = {"protocol": PROTOCOL, "nets": rows}
-            args.output.write_text(json.dumps(result, indent=2) + "\n")
-    print(table(rows))
+            rows[name] = row(name, args.workdir / name)
+            ordered = [rows[each] for each in NETS if each in rows]
+            result = {"protocol": PROTOCOL, "nets": ordered}
+            with whole(args.output) as file:
+                file.write((json.dumps(result, indent=2) + "\n").encode())
+    print(table([rows[each] for each in NETS if each in rows]))
+
+
+def _rows_of(output: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """The rows that a result file holds already, by net."""
+    if not output.exists():
+        return {}
+    return {each["net"]: each for each in json.loads(output.read_text())["nets"]}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 import contextlib
 import json
 import pathlib
+import time
 from collections.abc import Mapping
+from typing import Any
 
 from robustlabels._files import whole
 
@@ -31,19 +33,22 @@ class MetricsWriter:
     """
 
     def __init__(self, folder: str | pathlib.Path, *, after: int = 0):
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto import event_pb2
 
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
         _take_back(path, after)
         self._lines = path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(folder), purge_step=after + 1)
+        self._messages: Any = event_pb2
+        self._events = EventsWriter(str(folder / "events"))
+        self._add_event(after + 1, session_log={"status": "START"})
 
     def write(
         self, step: int, figures: Mapping[str, float | int], *, tag: str = "{}"
     ) -> None:
-        """Writes the figures of a step, so that a kill loses no line.
+        """Writes the figures of a step, so that a kill loses none.
 
         Args:
           step: the step they belong to.
@@ -56,13 +61,21 @@ class MetricsWriter:
         try:
             self._lines.write(json.dumps({"step": step, **figures}) + "\n")
             self._lines.flush()
+            values = [
+                {"tag": tag.format(name), "simple_value": value}
+                for name, value in figures.items()
+            ]
+            self._add_event(step, summary={"value": values})
         except OSError as error:
             raise OSError(
                 f"{self._lines.name} could not be written ({error}): make room, and "
                 "the same command goes on from the last checkpoint."
             ) from error
-        for name, value in figures.items():
-            self._events.add_scalar(tag.format(name), value, step)
+
+    def _add_event(self, step: int, **content: Any) -> None:
+        event = self._messages.Event(wall_time=time.time(), step=step, **content)
+        self._events.write_event(event)
+        self._events.flush()
 
     def __enter__(self) -> "MetricsWriter":
         """Nothing happens: the files are open since construction."""
