@@ -57,7 +57,7 @@ class Progress:
         left = (self._total - self._done) / rate
         line = (
             f"{self._what}: {self._done}/{self._total} {self._unit}, "
-            f"{rate:.3g}/s, {left:.0f} s left"
+            f"{f'{rate:,.0f}' if rate >= 100 else f'{rate:.3g}'}/s, {left:.0f} s left"
         )
         figures_text = "".join(f", {name} {value}" for name, value in shown.items())
         print(line + figures_text, file=sys.stderr, flush=True)

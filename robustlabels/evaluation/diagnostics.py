@@ -309,7 +309,7 @@ def _signs(
             np.mean(own & ~restarted) > _LEVEL,
             f"{_percent(restarted)} stand against {num_restarts} random starts of PGD, "
             f"{_percent(own)} against the first",
-            "where it starts decides whether it succeeds",
+            "one random start alone is too optimistic",
             one=np.mean(own),
             all=np.mean(restarted),
         ),

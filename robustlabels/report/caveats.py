@@ -50,7 +50,8 @@ def signs(run: Run) -> dict[str, dict[str, Any]]:
     by_name: dict[str, dict[str, Any]] = {}
     for found in run.found("hidden_gradient"):
         for sign in found.content.values.get("signs", []):
-            known = by_name.setdefault(sign["name"], {"yes": 0, "of": 0})
+            name = sign["name"].replace("_", " ")
+            known = by_name.setdefault(name, {"yes": 0, "of": 0})
             known["of"] += 1
             known["yes"] += bool(sign["yes"])
             # The sentence and figures of a seed that says yes, if one does.
