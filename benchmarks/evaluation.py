@@ -12,11 +12,10 @@ import tempfile
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import workloads
 from timing import Row, arguments, compare, report, stopwatch
 
-from robustlabels import objective, training
+from robustlabels import objective
 from robustlabels.data import Split, as_float
 from robustlabels.evaluation import budgets, measure
 from robustlabels.objective import Classifier
@@ -75,16 +74,8 @@ def measured(classifier: Classifier, split: Split, epsilons: dict[str, float]):
 
 def trained(model, family) -> Classifier:
     """A network after two epochs on the synthetic data."""
-    fitted = training.fit(
-        model,
-        family,
-        workloads.dataset(20 * workloads.BATCH_SIZE),
-        optimizer=training.optimizers.adam,
-        schedule=lambda num_steps: optax.constant_schedule(1e-3),
-        num_epochs=2,
-        batch_size=workloads.BATCH_SIZE,
-    )
-    return fitted.classifier
+    data = workloads.dataset(20 * workloads.BATCH_SIZE)
+    return workloads.fit(model, family, data).classifier
 
 
 def rightly_labelled(classifier: Classifier) -> Split:

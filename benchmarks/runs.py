@@ -7,19 +7,16 @@ checkpoint that such a one left. Reports are of copies of one evaluated run.
 """
 
 import contextlib
-import functools
 import io
-import json
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable
 
-import optax
 import workloads
-from timing import Contestant, Row, arguments, compare, report, stopwatch
+from timing import Row, arguments, compare, report, stopwatch
 
-from robustlabels import objective, run, training
+from robustlabels import objective, run
 from robustlabels._stopping import Stopped
 from robustlabels.config_file import load_config, override
 from robustlabels.report import write_report
@@ -29,42 +26,21 @@ SEEDS = 3
 RUNS = 20
 
 
-def fitted(models, family, data, folder, **options):
-    """A training of two epochs that says nothing."""
-    with contextlib.redirect_stderr(io.StringIO()):
-        return training.fit(
-            models,
-            family,
-            data,
-            optimizer=training.optimizers.adam,
-            schedule=lambda num_steps: optax.constant_schedule(1e-3),
-            num_epochs=2,
-            batch_size=workloads.BATCH_SIZE,
-            workdir=folder,
-            **options,
-        )
-
-
-def second_epoch(
-    make: Callable, family, data, *, replicas: int, at_once: int, times: int = 1
-) -> Contestant:
-    """Seconds that an epoch of all replicas takes, or of so many runs."""
-
-    def seconds():
-        models = [make() for _ in range(replicas)]
-        with tempfile.TemporaryDirectory() as folder:
-            fitted(models, family, data, folder, replicas_at_once=at_once)
-            lines = (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines()
-        rate = json.loads(lines[-1])["examples_per_second"]
-        return times * len(data.train.labels) / rate
-
-    return seconds
-
-
 def compare_replicas(name: str, make: Callable, family, rounds: int) -> list[Row]:
     """Three replicas, one after another and vmapped, against three runs."""
     data = workloads.dataset(20 * workloads.BATCH_SIZE)
-    epoch = functools.partial(second_epoch, make, family, data)
+
+    def epoch(*, replicas: int, at_once: int, times: int = 1):
+        """So many epochs, each of all replicas."""
+
+        def seconds():
+            models = [make() for _ in range(replicas)]
+            return times * workloads.epoch_seconds(
+                models, family, data, replicas_at_once=at_once
+            )
+
+        return seconds
+
     return compare(
         f"an epoch of {SEEDS} seeds, {name}",
         {
@@ -82,8 +58,9 @@ def compare_resuming(rounds: int) -> list[Row]:
     family = objective.glvq(range(workloads.NUM_CLASSES))
 
     def stretch(folder):
+        stop = {"stretch": 5, "stop": lambda: True}
         with contextlib.suppress(Stopped):
-            fitted(workloads.mlp(), family, data, folder, stretch=5, stop=lambda: True)
+            workloads.fit(workloads.mlp(), family, data, workdir=folder, **stop)
 
     with tempfile.TemporaryDirectory() as begun, tempfile.TemporaryDirectory() as space:
         stretch(begun)

@@ -1,12 +1,21 @@
 """The networks and images that are timed: MNIST in shape, made of noise."""
 
+import contextlib
+import io
+import json
+import pathlib
+import tempfile
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 from jax.typing import DTypeLike
 
-from robustlabels import models
+from robustlabels import models, training
 from robustlabels.data import Dataset, Split
+from robustlabels.objective import Family
 
 IMAGE_SHAPE = (28, 28, 1)
 NUM_CLASSES = 10
@@ -52,3 +61,26 @@ def cnn() -> models.Network:
 
 def _network(encoder: models.Encoder, head: models.Head) -> models.Network:
     return models.Network(encoder, head, mean=(0.5,), std=(0.25,))
+
+
+def fit(models: Any, family: Family, data: Dataset, **options: Any) -> training.Fitted:
+    """Two epochs of Adam, which say nothing."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        return training.fit(
+            models,
+            family,
+            data,
+            optimizer=training.optimizers.adam,
+            schedule=lambda num_steps: optax.constant_schedule(1e-3),
+            num_epochs=2,
+            batch_size=BATCH_SIZE,
+            **options,
+        )
+
+
+def epoch_seconds(models: Any, family: Family, data: Dataset, **options: Any) -> float:
+    """What the second epoch of `fit` took, by the metrics that it writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        fit(models, family, data, workdir=folder, **options)
+        lines = (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines()
+    return len(data.train.labels) / json.loads(lines[-1])["examples_per_second"]

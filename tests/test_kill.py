@@ -121,6 +121,7 @@ def same(folder, whole):
     assert "<html" in (folder / "report.html").read_text()
 
 
+@pytest.mark.timeout(900)
 def test_ten_kills_at_random_moments_change_nothing(place, whole):
     """Moments are spread over the length of a run; one that ended starts anew."""
     reference, seconds = whole
