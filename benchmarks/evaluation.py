@@ -1,11 +1,13 @@
 """Attacks on a whole test set, with their records, against the gradients they need.
 
-`measure` runs PGD-20 by the classifier's own loss and by its margin. Its floor is one
-jitted input gradient for each step, loss and batch, called from the host. There epsilon
-is so small that nothing falls and no step can be spared; then a trained network, which
-does fall, is attacked at one epsilon and at eight.
+A replica is attacked by PGD-20 along its own loss and along its margin, and records,
+images and ledgers are written. The floor is one jitted input gradient for each step,
+loss and batch, called from the host. There epsilon is so small that nothing falls and
+no step can be spared; then at the smallest of eight epsilons, and at all of them.
+The networks are trained on the digits of scikit-learn for two epochs.
 """
 
+import functools
 import itertools
 import tempfile
 
@@ -13,19 +15,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import workloads
+from flax import nnx
 from timing import Row, arguments, compare, report, stopwatch
 
-from robustlabels import objective
+from robustlabels import data, models, objective, parallel
 from robustlabels.data import Split, as_float
-from robustlabels.evaluation import budgets, measure
+from robustlabels.evaluation import budgets, make_attacker
+from robustlabels.evaluation.curves import zero_gradients
+from robustlabels.evaluation.programs import of_images, over
+from robustlabels.evaluation.replica import Book, Replica
 from robustlabels.objective import Classifier
 
 STEPS = 20
-SIZE = 1000
-BATCH_SIZE = 250
+SIZE = 256
+BATCH_SIZE = 128
 TINY = {"1e-6": 1e-6}
-EPSILONS = {f"{i}/40": i / 40 for i in range(1, 9)}
-MIDDLE = {"4/40": 0.1}
+EPSILONS = {f"{i}/20": i / 20 for i in range(1, 9)}
+SMALLEST = {"1/20": 0.05}
+DIGITS = data.load("digits")
+LOSSES = {"own": lambda c: c.loss, "margin": lambda c: c.margin}
 
 
 @jax.jit
@@ -53,71 +61,105 @@ def gradients(classifier: Classifier, split: Split):
     return stopwatch(run)
 
 
-def measured(classifier: Classifier, split: Split, epsilons: dict[str, float]):
-    """`measure` into a new folder: a clean record, three an epsilon, and images."""
-    attacks = {"pgd": (budgets.pgd(num_steps=STEPS), {"name": "pgd"})}
+def attacked(classifier: Classifier, split: Split, epsilons: dict[str, float]):
+    """What `measure` does to a replica once all is compiled, into a new folder."""
+    mesh = parallel.make_mesh()
+    common = {"mesh": mesh, "batch_size": BATCH_SIZE}
+    attackers = {
+        name: make_attacker(
+            budgets.pgd(num_steps=STEPS), loss_of, cell=["pgd", name], **common
+        )
+        for name, loss_of in LOSSES.items()
+    }
+    programs = {name: of_images(_zeros(loss), mesh) for name, loss in LOSSES.items()}
+    programs["clean"] = of_images(_right, mesh)
 
     def run():
         with tempfile.TemporaryDirectory() as folder:
-            found = measure(
-                [({"seed": 0}, classifier)],
-                split,
-                attacks,
+            replica = Replica(
+                classifier,
+                identity={"seed": 0},
+                seed=0,
+                split=split,
+                split_name="test",
                 epsilons=epsilons,
-                batch_size=BATCH_SIZE,
-                folder=folder,
+                book=Book(folder),
+                flags=functools.cache(
+                    lambda name: over(programs[name], classifier, split, **common)
+                ),
+                advance=lambda steps, **figures: None,
+                stop=lambda: False,
             )
-            assert len(list(found)) == 3 + 3 * len(epsilons)
+            found = list(replica.attacked("pgd", {"name": "pgd"}, attackers))
+            assert len(found) == 2 + 3 * len(epsilons)
 
     return stopwatch(run)
 
 
-def trained(model, family) -> Classifier:
-    """A network after two epochs on the synthetic data."""
-    data = workloads.dataset(20 * workloads.BATCH_SIZE)
-    return workloads.fit(model, family, data).classifier
+def _right(classifier, x, y):
+    return classifier.scores(x).argmax(-1) == y
 
 
-def rightly_labelled(classifier: Classifier) -> Split:
-    """Images under the labels that the classifier gives them, so that all are right."""
-    images = workloads.split(SIZE).images
-    decisions = jnp.argmax(classifier.scores(as_float(images)), axis=-1)
-    return Split(images, np.asarray(decisions, np.int32))
+def _zeros(loss_of):
+    return lambda classifier, x, y: zero_gradients(loss_of(classifier), x, y)
+
+
+def trained(encoder, head, family) -> Classifier:
+    """A network after two epochs on the digits."""
+    mean, std = DIGITS.mean.tolist(), DIGITS.std.tolist()
+    model = models.Network(encoder, head, mean=mean, std=std)
+    return workloads.fit(model, family, DIGITS).classifier
+
+
+def rightly_decided(classifier: Classifier) -> Split:
+    """Test images that are decided correctly, so that all of them are attacked."""
+    split = DIGITS.test
+    decisions = jnp.argmax(classifier.scores(as_float(split.images)), axis=-1)
+    right = np.flatnonzero(np.asarray(decisions) == split.labels)[:SIZE]
+    return Split(split.images[right], split.labels[right])
 
 
 def compare_evaluations(name: str, classifier: Classifier, rounds: int) -> list[Row]:
     """Where all stand, against the floor; where they fall, eight against one."""
-    split = rightly_labelled(classifier)
+    split = rightly_decided(classifier)
     rows = compare(
         f"PGD-{STEPS} on {SIZE} images by both losses, nothing falls, {name}",
         {
             "steps x losses x input gradients": gradients(classifier, split),
-            "measure, records written": measured(classifier, split, TINY),
+            "the attacks, records written": attacked(classifier, split, TINY),
         },
         rounds=rounds,
-        goals={"measure, records written": 1.15},
+        goals={"the attacks, records written": 1.15},
     )
     return rows + compare(
         f"PGD-{STEPS} on {SIZE} images by both losses, {name}",
         {
-            "one epsilon, 0.1": measured(classifier, split, MIDDLE),
-            "eight epsilons, 0.025 to 0.2": measured(classifier, split, EPSILONS),
+            "one epsilon, 0.05": attacked(classifier, split, SMALLEST),
+            "eight epsilons, 0.05 to 0.4": attacked(classifier, split, EPSILONS),
         },
         rounds=rounds,
-        goals={"eight epsilons, 0.025 to 0.2": 3},
+        goals={"eight epsilons, 0.05 to 0.4": 3},
     )
 
 
 def main():
     """Times a multilayer perceptron with prototypes and a small CNN with a softmax."""
     args = arguments(__doc__, rounds=3)
-    glvq = objective.glvq(range(workloads.NUM_CLASSES))
-    rows = []
-    for name, model, family in (
-        ("MLP, GLVQ", workloads.mlp(), glvq),
-        ("CNN, softmax", workloads.cnn(), objective.softmax()),
-    ):
-        rows += compare_evaluations(name, trained(model, family), args.rounds)
+    rngs, shape = nnx.Rngs(0), DIGITS.train.images.shape[1:]
+    mlp = trained(
+        models.MLP(shape, rngs=rngs),
+        models.Prototypes(200, DIGITS.num_classes, rngs=rngs),
+        objective.glvq(range(DIGITS.num_classes)),
+    )
+    cnn = trained(
+        models.CNN(shape, rngs=rngs),
+        models.Softmax(128, DIGITS.num_classes, rngs=rngs),
+        objective.softmax(),
+    )
+    rows = [
+        *compare_evaluations("MLP 64-1200-1200-200, GLVQ", mlp, args.rounds),
+        *compare_evaluations("CNN, softmax", cnn, args.rounds),
+    ]
     report("evaluation", rows, args)
 
 

@@ -1,7 +1,8 @@
 """Generalised matrix LVQ on MNIST: a linear map with prototypes, trained by GLVQ.
 
 Argument: prototypes a class, `1` or `10` in de Vries et al. (2016). The paper names
-neither optimiser nor batch size: Adam at 1e-3 and 100 are ours.
+neither optimiser nor batch size: Adam, 100 and 1e-4 are ours. Of 1e-3, 1e-4 and 1e-5,
+the last two after 8 epochs, 1e-4 had the smallest validation error.
 """
 
 import ml_collections
@@ -21,7 +22,7 @@ def get_config(per_class="1"):
     )
     config.objective = dict(name="glvq")
     config.optimizer = dict(name="adam")
-    config.learning_rate = dict(name="constant", peak=1e-3)
+    config.learning_rate = dict(name="constant", peak=1e-4)
     config.training = dict(num_epochs=100, batch_size=100)
     config.evaluation = dict(
         epsilons="0.05, 0.1, 0.25",
