@@ -143,7 +143,8 @@ def _results(
         caption = (
             "How honest the confidence is: expected calibration error (15 bins), "
             "negative log-likelihood and Brier score, lower is better; and the median "
-            f"confidence on everything that was asked. {how}{best}"
+            f"confidence on everything that was asked. "
+            f"{how if several else 'One seed'}{best}"
         )
         sources = [f.path for run in runs for f in run.findings]
         body.append(figure(rest, caption, sources, page))
