@@ -19,10 +19,11 @@ from flax import nnx
 from timing import Row, arguments, compare, report, stopwatch
 
 from robustlabels import data, models, objective, parallel
+from robustlabels._stopping import never
 from robustlabels.data import Split, as_float
 from robustlabels.evaluation import budgets, make_attacker
 from robustlabels.evaluation.curves import zero_gradients
-from robustlabels.evaluation.programs import of_images, over
+from robustlabels.evaluation.programs import correct, of_images, over
 from robustlabels.evaluation.replica import Book, Replica
 from robustlabels.objective import Classifier
 
@@ -72,7 +73,7 @@ def attacked(classifier: Classifier, split: Split, epsilons: dict[str, float]):
         for name, loss_of in LOSSES.items()
     }
     programs = {name: of_images(_zeros(loss), mesh) for name, loss in LOSSES.items()}
-    programs["clean"] = of_images(_right, mesh)
+    programs["clean"] = of_images(correct, mesh)
 
     def run():
         with tempfile.TemporaryDirectory() as folder:
@@ -88,16 +89,12 @@ def attacked(classifier: Classifier, split: Split, epsilons: dict[str, float]):
                     lambda name: over(programs[name], classifier, split, **common)
                 ),
                 advance=lambda steps, **figures: None,
-                stop=lambda: False,
+                stop=never,
             )
             found = list(replica.attacked("pgd", {"name": "pgd"}, attackers))
             assert len(found) == 2 + 3 * len(epsilons)
 
     return stopwatch(run)
-
-
-def _right(classifier, x, y):
-    return classifier.scores(x).argmax(-1) == y
 
 
 def _zeros(loss_of):

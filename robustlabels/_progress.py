@@ -55,9 +55,10 @@ class Progress:
         self._last = now
         rate = (self._done - self._before) / (now - self._start)
         left = (self._total - self._done) / rate
+        per_second = f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
         line = (
             f"{self._what}: {self._done}/{self._total} {self._unit}, "
-            f"{f'{rate:,.0f}' if rate >= 100 else f'{rate:.3g}'}/s, {left:.0f} s left"
+            f"{per_second}/s, {left:.0f} s left"
         )
         figures_text = "".join(f", {name} {value}" for name, value in shown.items())
         print(line + figures_text, file=sys.stderr, flush=True)

@@ -1,6 +1,5 @@
 """A function of many examples, batch by batch."""
 
-import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,7 @@ def batchwise(
     size: int,
     arguments: Callable,
     *,
-    what: str = "",
+    what: str,
     mesh: Mesh,
     batch_size: int,
     stop: Stop = never,
@@ -32,7 +31,7 @@ def batchwise(
       shared: any pytree.
       size: how many examples there are.
       arguments: (indices) -> the batches, all of one shape.
-      what: a word or two for the progress; none is shown without.
+      what: a word or two for the progress.
       mesh: that of the function.
       batch_size: examples a call; the last batch is filled up.
       stop: asked before each batch.
@@ -52,17 +51,13 @@ def batchwise(
     total = math.ceil(size / batch)
     shared = parallel.replicate(shared, mesh)
     parts = []
-    with contextlib.ExitStack() as stack:
-        advance = _nothing
-        if what:
-            progress = Progress(total=total, what=what, unit="batches")
-            advance = stack.enter_context(progress).advance
+    with Progress(total=total, what=what, unit="batches") as progress:
         for index in np.resize(np.arange(size, dtype=np.int32), (total, batch)):
             if stop():
                 raise Stopped(f"{what} stopped at batch {len(parts)}/{total}")
             examples = parallel.split(arguments(index), mesh)
             parts.append(jax.device_get(function(shared, *examples)))
-            advance()
+            progress.advance()
     return jax.tree.map(lambda *batches: np.concatenate(batches)[:size], *parts)
 
 
@@ -79,7 +74,3 @@ def size_of_batch(size: int, mesh: Mesh, batch_size: int) -> int:
     if not size:
         raise ValueError("there are no examples: this split is empty.")
     return parallel.rounded_up(min(batch_size, size), mesh)
-
-
-def _nothing() -> None:
-    """Shows no progress."""

@@ -30,6 +30,7 @@ from robustlabels.evaluation.outcome import Outcome, nothing_yet, to_arrays
 from robustlabels.evaluation.programs import (
     JUDGED_EVERY,
     Programs,
+    correct,
     make_programs,
     of_images,
     over,
@@ -212,12 +213,8 @@ def make_attacker(
     """
     return Attacker(
         make_programs(attack, loss_of, mesh),
-        of_images(_correct, mesh),
+        of_images(correct, mesh),
         mesh,
         batch_size,
         cell,
     )
-
-
-def _correct(classifier, x, y):
-    return classifier.scores(x).argmax(-1) == y

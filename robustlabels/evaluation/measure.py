@@ -15,7 +15,7 @@ from robustlabels.data import Split
 from robustlabels.evaluation import curves
 from robustlabels.evaluation.budgets import Attack
 from robustlabels.evaluation.engine import make_attacker
-from robustlabels.evaluation.programs import of_images, over
+from robustlabels.evaluation.programs import correct, of_images, over
 from robustlabels.evaluation.records import Finding, Record
 from robustlabels.evaluation.replica import Book, Replica
 from robustlabels.objective import Classifier
@@ -138,7 +138,7 @@ def measure(
     }
     book = Book(folder)
     programs = {loss: of_images(_zero_of(loss), mesh) for loss in ("own", "margin")}
-    programs["clean"] = of_images(_correct, mesh)
+    programs["clean"] = of_images(correct, mesh)
     values = list(epsilons.values())
     units = sum(attacker.num_units(split, values) for attacker in attackers.values())
     total = units * len(classifiers)
@@ -172,10 +172,6 @@ def measure(
 
 def _losses_of(attack: Attack) -> tuple[str, ...]:
     return ("own", "margin") if attack.follows_loss else ("none",)
-
-
-def _correct(classifier, x, y):
-    return classifier.scores(x).argmax(-1) == y
 
 
 def _zero_of(loss: str) -> Callable:

@@ -27,6 +27,7 @@ __all__ = [
     "Judged",
     "Programs",
     "Shared",
+    "correct",
     "make_programs",
     "of_images",
     "over",
@@ -154,14 +155,28 @@ def make_programs(
 def of_images(function: Callable, mesh: Mesh) -> Callable:
     """A function (classifier, x, y) of images in [0, 1] as a program for `over`.
 
-    >>> program = of_images(lambda c, x, y: c.scores(x).argmax(-1) == y,
-    ...                     parallel.make_mesh())
+    >>> program = of_images(correct, parallel.make_mesh())
     """
 
     def call(shared, images, labels):
         return function(shared.classifier, _scaled(shared, images), labels)
 
     return jax.jit(parallel.per_example(call, mesh))
+
+
+def correct(
+    classifier: Classifier, x: Float[Array, "batch ..."], y: Int[Array, " batch"]
+) -> Bool[Array, " batch"]:
+    """Whether the decision is the class it should be, for `of_images`.
+
+    >>> from robustlabels import objective
+    >>> softmax = objective.softmax().at({}, 1.0)
+    >>> classifier = objective.bind(softmax, lambda x: x)
+    >>> scores = jnp.array([[0.0, 1.0], [3.0, 2.0]])
+    >>> print(correct(classifier, scores, jnp.ones(2, int)))
+    [ True False]
+    """
+    return classifier.scores(x).argmax(-1) == y
 
 
 def over(
@@ -186,6 +201,7 @@ def over(
         make_shared(classifier, jax.random.key(0)),
         len(split.labels),
         lambda ids: (split.images[ids], split.labels[ids]),
+        what="checking images",
         mesh=mesh,
         batch_size=batch_size,
     )

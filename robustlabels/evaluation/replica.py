@@ -265,7 +265,7 @@ class Replica:
                 "epsilons": list(self.epsilons),
             },
             n=int(fell.sum()),
-            values={"n": int(fell.sum()), **calibration.spread(confidence)},
+            values=calibration.spread(confidence),
             images=None,
             seconds=seconds,
             provenance={**provenance(), "digest": digest},
