@@ -1,10 +1,11 @@
-"""Attacks on a whole test set, with their records, against the gradients they need.
+"""Attacks on a whole split, with their records, against the gradients they need.
 
 A replica is attacked by PGD-20 along its own loss and along its margin, and records,
 images and ledgers are written. The floor is one jitted input gradient for each step,
 loss and batch, called from the host. There epsilon is so small that nothing falls and
 no step can be spared; then at the smallest of eight epsilons, and at all of them.
-The networks are trained on the digits of scikit-learn for two epochs.
+The networks are trained on the digits of scikit-learn for two epochs; the images are
+those to train on, for there are more of them.
 """
 
 import functools
@@ -28,7 +29,7 @@ from robustlabels.evaluation.replica import Book, Replica
 from robustlabels.objective import Classifier
 
 STEPS = 20
-SIZE = 256
+SIZE = 896
 BATCH_SIZE = 128
 TINY = {"1e-6": 1e-6}
 EPSILONS = {f"{i}/20": i / 20 for i in range(1, 9)}
@@ -109,8 +110,8 @@ def trained(encoder, head, family) -> Classifier:
 
 
 def rightly_decided(classifier: Classifier) -> Split:
-    """Test images that are decided correctly, so that all of them are attacked."""
-    split = DIGITS.test
+    """Images that are decided correctly, so that all of them are attacked."""
+    split = DIGITS.train
     decisions = jnp.argmax(classifier.scores(as_float(split.images)), axis=-1)
     right = np.flatnonzero(np.asarray(decisions) == split.labels)[:SIZE]
     return Split(split.images[right], split.labels[right])
