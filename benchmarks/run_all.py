@@ -1,6 +1,9 @@
-"""Runs all benchmarks, each in a process of its own, and prints one table.
+"""Runs the benchmarks, and puts the results into `summary.md`.
 
-The table also goes to `summary.md` in the folder of the result files.
+    python benchmarks/run_all.py
+    python benchmarks/run_all.py losses attacks
+
+Those that are not named keep the results that are there.
 """
 
 import argparse
@@ -22,32 +25,53 @@ BENCHMARKS = (
 )
 
 
+def summary(folder: pathlib.Path) -> str:
+    """The results in a folder, each under the machine and versions it was had with."""
+    sections = []
+    for name in BENCHMARKS:
+        path = folder / f"{name}.json"
+        if not path.exists():
+            continue
+        result = json.loads(path.read_text())
+        machine, origin = result["machine"], result["provenance"]
+        versions = ", ".join(f"{k} {v}" for k, v in origin["versions"].items())
+        sections += [
+            f"## {name}",
+            f"{machine['processor']}, {machine['cores']} cores, {machine['backend']}; "
+            f"Python {machine['python']}, {versions}; commit {origin['commit']}; "
+            f"{origin['date']}; {result['rounds']} rounds",
+            table(result["rows"]),
+        ]
+    return "\n\n".join(sections)
+
+
 def main():
     """Runs the scripts and puts their results together."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_output(parser)
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"of {', '.join(BENCHMARKS)} (default: all)",
+    )
     parser.add_argument("--rounds", help="as in each script; default: its own")
     args = parser.parse_args()
+    unknown = set(args.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: choose {', '.join(BENCHMARKS)}")
     options = ["--output", str(args.output)]
     if args.rounds:
         options += ["--rounds", args.rounds]
     here = pathlib.Path(__file__).parent
-    for name in BENCHMARKS:
+    for name in args.names or BENCHMARKS:
         command = [sys.executable, str(here / f"{name}.py"), *options]
         subprocess.run(command, check=True)
-
-    paths = [args.output / f"{name}.json" for name in BENCHMARKS]
-    results = [json.loads(path.read_text()) for path in paths]
-    machine, origin = results[0]["machine"], results[0]["provenance"]
-    versions = ", ".join(f"{k} {v}" for k, v in origin["versions"].items())
-    summary = (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['backend']}; "
-        f"Python {machine['python']}, {versions}; commit {origin['commit']}; "
-        f"{origin['date']}\n\n"
-        + table(row for result in results for row in result["rows"])
-    )
-    (args.output / "summary.md").write_text(summary + "\n")
-    print(summary)
+    text = summary(args.output)
+    (args.output / "summary.md").write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":
