@@ -31,7 +31,7 @@ from robustlabels.objective import Classifier
 
 __all__ = ["Diagnosis", "make_diagnosis"]
 
-_LARGE = 0.5  # Every image can become the same grey one.
+_LARGE = 0.5  # Every image can become the one that is 0.5 everywhere.
 _SCALE = 1024.0  # A power of two rounds nothing, so that only what is lost shows.
 _LEVEL = 0.01  # Of a sign test, and the share of examples that is no accident.
 
@@ -170,7 +170,8 @@ class Diagnosis:
             found = {name: fallen(attack, right, key) for name, attack in plan.items()}
             standing = {name: flags > 0 for name, flags in found.items()}
             standing["own"] = found["own"] > both.index(epsilon)
-            standing["at_large_epsilon"] = found["own"] > both.index(_LARGE)
+            at_large = found["own"] > both.index(_LARGE)
+            standing["at_large_epsilon"] = at_large[seen["grey_is_wrong"]]
             stands = standing["own"]
             for restart in restarts:
                 attack = _Attack(own, at)
@@ -263,9 +264,11 @@ def _look(classifier: Classifier, x: Array, labels: Array) -> dict[str, Array]:
     scores = classifier.scores(x)
     own = jnp.arange(scores.shape[1])[None] == labels[:, None]
     runner_up = jnp.argmax(jnp.where(own, -jnp.inf, scores), axis=1)
+    of_grey = jnp.argmax(classifier.scores(jnp.full_like(x, 0.5)), axis=1)
     return {
         "right": jnp.argmax(scores, axis=1) == labels,
         "runner_up": runner_up.astype(jnp.int32),
+        "grey_is_wrong": of_grey != labels,
         "zero_own": zero_gradients(classifier.loss, x, labels),
         "zero_margin": zero_gradients(classifier.margin, x, labels),
     }
@@ -315,11 +318,11 @@ def _signs(
         ),
         _sign(
             "stands_at_large_epsilon",
-            np.mean(at_large) > _LEVEL,
-            f"{_percent(at_large)} stand at epsilon 0.5, where every image can become "
-            "the same grey one",
+            at_large.any() and np.mean(at_large) > _LEVEL,
+            f"of the {len(at_large)} images that an all-grey one is not decided like, "
+            f"{np.sum(at_large)} stand at epsilon 0.5, where each can become it",
             "the attack fails where it cannot but succeed",
-            accuracy=np.mean(at_large),
+            accuracy=np.mean(at_large) if len(at_large) else 0.0,
         ),
         _sign(
             "scaling_changes_result",

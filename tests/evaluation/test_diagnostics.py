@@ -186,7 +186,36 @@ def test_accuracies_are_those_of_the_closed_form(found):
             assert signs[name]["figures"][figure] == pytest.approx(stand.mean())
     at_large = right & (least_heights(IMAGES, SIGNS, 0.5) > 0)
     found_at_large = signs["stands_at_large_epsilon"]["figures"]["accuracy"]
-    assert found_at_large == pytest.approx(at_large.mean())
+    assert found_at_large == pytest.approx(at_large[LABELS == 1].mean())
+
+
+def test_who_is_decided_like_grey_may_stand_at_any_epsilon():
+    """All grey is class 0 here, and no loss leads away from it."""
+
+    def scores(x):
+        light = x.reshape(len(x), -1).max(axis=1)
+        return jnp.stack([0.9 - light, light - 0.9], axis=1)
+
+    model = objective.Classifier(
+        loss=Partial(lambda x, y: jnp.zeros(len(x))),
+        scores=Partial(scores),
+        confidence=Partial(lambda x: jnp.ones(len(x))),
+    )
+    images = np.repeat([0.1, 1.0], 6).reshape(12, 1, 1, 1).astype(np.float32)
+    labels = np.repeat([0, 1], 6).astype(np.int32)
+    diagnose = make_diagnosis(mesh=parallel.make_mesh(), num_steps=2)
+
+    def at_large(*which):
+        split = Split(*(array[slice(*which)] for array in (images, labels)))
+        finding = diagnose(model, split, "0.1", key=jax.random.key(0), identity={})
+        sign = signs_of(finding)["stands_at_large_epsilon"]
+        return sign["figures"]["accuracy"], sign["yes"], sign["sentence"]
+
+    accuracy, yes, sentence = at_large(0, 6)
+    assert (accuracy, yes) == (0.0, False)
+    assert sentence.startswith("of the 0 images")
+    _, _, sentence = at_large(3, 12)
+    assert sentence.startswith("of the 6 images")
 
 
 def test_only_some_examples_are_wrong_when_clean(found):
