@@ -94,6 +94,15 @@ def row(name: str, folder: pathlib.Path) -> dict[str, Any]:
             )
             for loss in ("own", "margin")
         },
+        "signs_of_hidden_gradients": sorted(
+            {
+                sign["name"]
+                for finding in findings
+                if finding.kind == "hidden_gradient"
+                for sign in finding.values["signs"]
+                if sign["yes"]
+            }
+        ),
         "median_confidence": {
             kind: _median_confidence(findings, kind)
             for kind in ("clean", "noise", "fooling")
@@ -136,7 +145,8 @@ def _mean(values: Any) -> float | None:
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table; errors and accuracies in percent."""
     attacks = list(rows[0]["accuracy_at_0.25"])
-    head = ["net", "test error", "paper", *attacks, "conf. test", "conf. noise"]
+    head = ["net", "test error", "paper", *attacks]
+    head += ["signs of hidden gradients", "conf. test", "conf. noise"]
     lines = [f"| {' | '.join(head)} |", f"|:--{'|--:' * (len(head) - 1)}|"]
     for each in rows:
         paper = each["paper"]
@@ -146,6 +156,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             _shown(each["test_error"], digits=2),
             "" if paper is None else f"{paper[0]:.2f} ± {paper[1]:.2f}",
             *(_shown(each["accuracy_at_0.25"][name]) for name in attacks),
+            str(len(each["signs_of_hidden_gradients"])),
             *(f"{confidence[kind]:.3g}" for kind in ("clean", "noise")),
         ]
         lines.append(f"| {' | '.join(shown)} |")
