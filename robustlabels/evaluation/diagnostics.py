@@ -319,7 +319,7 @@ def _signs(
         _sign(
             "stands_at_large_epsilon",
             at_large.any() and np.mean(at_large) > _LEVEL,
-            f"of the {len(at_large)} images that an all-grey one is not decided like, "
+            f"Of the {len(at_large)} images that an all-grey one is not decided like, "
             f"{np.sum(at_large)} stand at epsilon 0.5, where each can become it",
             "the attack fails where it cannot but succeed",
             accuracy=np.mean(at_large) if len(at_large) else 0.0,

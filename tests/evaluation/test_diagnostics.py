@@ -213,9 +213,9 @@ def test_who_is_decided_like_grey_may_stand_at_any_epsilon():
 
     accuracy, yes, sentence = at_large(0, 6)
     assert (accuracy, yes) == (0.0, False)
-    assert sentence.startswith("of the 0 images")
+    assert sentence.startswith("Of the 0 images")
     _, _, sentence = at_large(3, 12)
-    assert sentence.startswith("of the 6 images")
+    assert sentence.startswith("Of the 6 images")
 
 
 def test_only_some_examples_are_wrong_when_clean(found):
