@@ -67,7 +67,7 @@ def curve(classifier, x, y, epsilons):
 def compare_attacks(name, classifier, rounds):
     """One step, forty, and five for each of eight radii."""
     split = workloads.split(workloads.BATCH_SIZE)
-    x, y = jax.device_put((as_float(split.images), split.labels))
+    x, y = jax.device_put((as_float(split.images[:]), split.labels))
     epsilons = jnp.linspace(0.025, 0.2, 8)
 
     def gradients():

@@ -112,7 +112,7 @@ def trained(encoder, head, family) -> Classifier:
 def rightly_decided(classifier: Classifier) -> Split:
     """Images that are decided correctly, so that all of them are attacked."""
     split = DIGITS.train
-    decisions = jnp.argmax(classifier.scores(as_float(split.images)), axis=-1)
+    decisions = jnp.argmax(classifier.scores(as_float(split.images[:])), axis=-1)
     right = np.flatnonzero(np.asarray(decisions) == split.labels)[:SIZE]
     return Split(split.images[right], split.labels[right])
 

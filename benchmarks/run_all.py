@@ -17,6 +17,7 @@ from timing import add_output, table
 BENCHMARKS = (
     "imports",
     "losses",
+    "similarity",
     "attacks",
     "scan",
     "training",

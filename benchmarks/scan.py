@@ -102,7 +102,7 @@ def main():
     """Times a training step and an attack's step on MNIST-shaped images."""
     args = arguments(__doc__, rounds=7)
     split = workloads.split(workloads.BATCH_SIZE)
-    images, labels = jax.device_put((as_float(split.images), split.labels))
+    images, labels = jax.device_put((as_float(split.images[:]), split.labels))
     rows = []
     for what, step_of in (
         ("training step", training_step),

@@ -33,15 +33,16 @@ def split(size: int) -> Split:
 
 def dataset(size: int) -> Dataset:
     """A data set that trains on `split(size)` and validates on a single batch."""
-    small = split(BATCH_SIZE)
+    train, small = split(size), split(BATCH_SIZE)
     return Dataset(
         name="synthetic",
-        train=split(size),
+        train=train,
         validation=small,
         test=small,
         class_names=tuple(map(str, range(NUM_CLASSES))),
         mean=np.array([0.5], np.float32),
         std=np.array([0.25], np.float32),
+        clean_labels=train.labels,
     )
 
 

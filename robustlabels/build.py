@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,9 +12,10 @@ import numpy as np
 from flax import nnx
 from jax.tree_util import Partial
 
-from robustlabels import _validate, data, models, objective, training
+from robustlabels import _validate, data, matrices, models, objective, training
 from robustlabels._stopping import Stop, never
-from robustlabels.data import Dataset, Split
+from robustlabels.config_file import load_run_config
+from robustlabels.data import Dataset
 from robustlabels.evaluation import (
     Finding,
     Record,
@@ -24,6 +26,7 @@ from robustlabels.evaluation import (
 )
 from robustlabels.evaluation.budgets import Attack
 from robustlabels.losses import transfer
+from robustlabels.matrices import noise_matrices, similarities
 from robustlabels.models import encoders, heads, prototype_init
 from robustlabels.objective import Family
 from robustlabels.sections import call, lookup, parameters_of
@@ -38,6 +41,7 @@ __all__ = [
     "fit",
     "networks",
     "restore",
+    "trained",
 ]
 
 
@@ -63,7 +67,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         lookup(prototype_init, config.head.init)
     training.check_options(**config.training.to_dict())
     _optimizer(config)(_schedule(config)(100))
-    family(config, num_classes=2)
+    _check_objective(config)
 
 
 def networks(
@@ -130,35 +134,107 @@ def _initialise_prototypes(
     )
 
 
-def family(config: ml_collections.ConfigDict, *, num_classes: int) -> Family:
+def family(
+    config: ml_collections.ConfigDict,
+    dataset: Dataset,
+    *,
+    workdir: str | pathlib.Path | None = None,
+) -> Family:
     """The objective of a complete config.
 
     Args:
       config: complete.
-      num_classes: of the data set.
+      dataset: gives classes, and what a similarity or a noise matrix is made of.
+      workdir: folder that keeps such a matrix, made once; None keeps nothing.
 
     Raises:
-      ValueError: if the objective does not go with the head.
+      ValueError: if the objective does not go with the head, or a matrix cannot be
+        made.
     """
+
+    def matrix(name: str, module: types.ModuleType) -> Callable[[], np.ndarray]:
+        section = config.objective.get(name)
+        return lambda: matrices.kept(
+            lambda: call(module, section, dataset, restored),
+            dataset.class_names,
+            section.to_dict(),
+            path=None if workdir is None else pathlib.Path(workdir, f"{name}.npz"),
+        )
+
+    def restored(run: str) -> matrices.Trained:
+        return trained(run, config)
+
+    return _family(
+        config,
+        num_classes=lambda: dataset.num_classes,
+        class_counts=lambda: np.bincount(dataset.train.labels),
+        similarity=matrix("similarity", similarities),
+        noise_matrix=matrix("noise_matrix", noise_matrices),
+    )
+
+
+def _family(config: ml_collections.ConfigDict, **makers: Callable[[], Any]) -> Family:
+    """The objective, given what makes those of its arguments that no config has."""
     name, head = config.objective.name, config.head
-    wants = "prototype_labels" in parameters_of(lookup(objective, name))
+    taken = parameters_of(lookup(objective, name))
+    wants = "prototype_labels" in taken
     if wants != (head.name == "Prototypes"):
         right = "Prototypes" if wants else "Softmax"
         raise ValueError(
             f"objective {name!r} needs the head {right!r}, not {head.name!r}: set "
             f"config.head.name={right}."
         )
-    if not wants:
-        return call(objective, config.objective)
-    phi = config.objective.phi.to_dict()
-    transfer_function = Partial(lookup(transfer, phi.pop("name")), **phi)
-    transfer_function(jnp.zeros(()))
-    return call(
-        objective,
-        config.objective,
-        prototype_labels=np.repeat(np.arange(num_classes), head.per_class),
-        phi=transfer_function,
+
+    def prototype_labels() -> np.ndarray:
+        return np.repeat(np.arange(makers["num_classes"]()), head.per_class)
+
+    makers |= {
+        "prototype_labels": prototype_labels,
+        "phi": lambda: _transfer_function(config.objective.phi.to_dict()),
+    }
+    given = {key: make() for key, make in makers.items() if key in taken}
+    return call(objective, config.objective, **given)
+
+
+def _transfer_function(fields: dict[str, Any]) -> Partial:
+    function = Partial(lookup(transfer, fields.pop("name")), **fields)
+    function(jnp.zeros(()))
+    return function
+
+
+def _check_objective(config: ml_collections.ConfigDict) -> None:
+    """Raises for what can be seen to be wrong of an objective without any data."""
+    _family(
+        config,
+        num_classes=lambda: 2,
+        class_counts=lambda: np.ones(2, int),
+        similarity=lambda: 1.0 - np.eye(2),
+        noise_matrix=lambda: np.eye(2),
     )
+    for name in ("similarity", "noise_matrix"):
+        run = config.objective.get(name, {}).get("run")
+        if run and not pathlib.Path(run, "config.json").exists():
+            raise FileNotFoundError(
+                f"config.objective.{name}.run={run} holds no run: train one there "
+                "first, or name another folder."
+            )
+
+
+def trained(run: str, config: ml_collections.ConfigDict) -> matrices.Trained:
+    """The best model of another run.
+
+    Args:
+      run: the folder of a run.
+      config: complete; data sets are looked for where it says.
+
+    Raises:
+      FileNotFoundError: if the folder holds no run, or one without a checkpoint.
+    """
+    there = load_run_config(pathlib.Path(run))
+    there.data.data_dir = config.data.data_dir
+    data_there = dataset(there)
+    fitted = restore(there, data_there, run)
+    return matrices.Trained(fitted.models[0], fitted.classifier, data_there.class_names)
 
 
 def _optimizer(config: ml_collections.ConfigDict) -> Callable[..., Any]:
@@ -189,11 +265,12 @@ def fit(
       workdir: folder for metrics and checkpoints; None writes nothing.
       stop: asked now and then whether to end early.
     """
+    made = family(config, dataset, workdir=workdir)
     for model, seed in zip(models, _seeds(config), strict=True):
         _initialise_prototypes(config, model, dataset, seed)
-    return training.fit(
+    fitted = training.fit(
         models,
-        family(config, num_classes=dataset.num_classes),
+        made,
         dataset,
         optimizer=_optimizer(config),
         schedule=_schedule(config),
@@ -201,6 +278,29 @@ def fit(
         workdir=workdir,
         stop=stop,
         **config.training.to_dict(),
+    )
+    if workdir is not None:
+        _keep_targets(config, dataset, fitted, pathlib.Path(workdir))
+    return fitted
+
+
+def _keep_targets(
+    config: ml_collections.ConfigDict,
+    dataset: Dataset,
+    fitted: training.Fitted,
+    workdir: pathlib.Path,
+) -> None:
+    """Writes what each class was asked for in the end, where that is a distribution."""
+    bound = [getattr(o.loss, "keywords", {}) for o in fitted.objectives]
+    targets = [keywords.get("targets") for keywords in bound]
+    if any(each is None for each in targets):
+        return
+    matrices.keep(
+        workdir / "targets.npz",
+        dataset.class_names,
+        config.objective.to_dict(),
+        matrix=np.asarray(targets),
+        seeds=np.array(_seeds(config)),
     )
 
 
@@ -217,7 +317,7 @@ def restore(
     Raises:
       FileNotFoundError: if the run has no checkpoint.
     """
-    made = family(config, num_classes=dataset.num_classes)
+    made = family(config, dataset, workdir=workdir)
     return training.restore(networks(config, dataset), made, workdir)
 
 
@@ -229,6 +329,15 @@ def attacks(
         name: (call(budgets, section), section.to_dict())
         for name, section in config.evaluation.attacks.items()
     }
+
+
+def _noise(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """What a record says of swapped labels; nothing where there are none."""
+    rate = config.data.swap_rate
+    if not rate:
+        return {}
+    where = "swapped" if config.data.noisy_validation else "clean"
+    return {"swap_rate": rate, "validation_labels": where}
 
 
 def evaluate(
@@ -250,7 +359,7 @@ def evaluate(
     """
     section, test = config.evaluation, dataset.test
     if section.num_examples:
-        test = Split(*(part[: section.num_examples] for part in test))
+        test = test.take(np.arange(len(test.labels))[: section.num_examples])
     names = {n: config[n].name for n in ("data", "encoder", "head", "objective")}
     classifiers = []
     for seed, classifier, standing in zip(
@@ -258,6 +367,7 @@ def evaluate(
     ):
         identity = {
             **names,
+            **_noise(config),
             "seed": seed,
             "epoch": standing.best_epoch,
             "validation_error": standing.validation_error,

@@ -215,10 +215,10 @@ def _train(arguments: list[str], stop: Signals) -> None:
     workdir = chosen or _new_folder(written)
     again = ["robustlabels", "train", f"--config={written}", *rest]
     try:
-        records = run.train(config, workdir, stop=stop)
+        found = run.train(config, workdir, stop=stop)
     except Stopped as stopped:
         raise _with_a_way_on(stopped, [*again, f"--workdir={workdir}"]) from None
-    print(evaluation.render_table(records))
+    print(evaluation.render_table(found))
 
 
 def _evaluate(arguments: list[str], stop: Signals) -> None:
@@ -234,11 +234,11 @@ def _evaluate(arguments: list[str], stop: Signals) -> None:
         config.evaluation = complete(load_config(written)).evaluation
     config = override(config, rest)
     try:
-        records = run.evaluate(config, chosen, stop=stop)
+        found = run.evaluate(config, chosen, stop=stop)
     except Stopped as stopped:
         again = ["robustlabels", "evaluate", *arguments]
         raise _with_a_way_on(stopped, again) from None
-    print(evaluation.render_table(records))
+    print(evaluation.render_table(found))
 
 
 def _sweep(arguments: list[str], stop: Signals) -> int:

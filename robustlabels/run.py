@@ -17,7 +17,7 @@ from robustlabels import build, evaluation, report, training
 from robustlabels._files import whole
 from robustlabels._stopping import Stop, never
 from robustlabels.config_file import load_run_config
-from robustlabels.evaluation import Record
+from robustlabels.evaluation import Finding, Record
 
 __all__ = ["check", "evaluate", "is_over", "train"]
 
@@ -27,7 +27,7 @@ def train(
     workdir: str | pathlib.Path,
     *,
     stop: Stop = never,
-) -> list[Record]:
+) -> list[Record | Finding]:
     """Runs a complete config in a folder of its own, or goes on with it there.
 
     Args:
@@ -36,7 +36,7 @@ def train(
       stop: asked now and then whether to end early.
 
     Returns:
-      The robustness records of all seeds.
+      What was found of all seeds.
 
     Raises:
       ValueError: for a value out of range, or a folder that belongs to another config.
@@ -49,7 +49,10 @@ def train(
     _stop_if_diverged(workdir)
     if is_over(workdir):
         _say(f"{workdir} holds this run, and it is finished.")
-        return evaluation.read_records(workdir)
+        return [
+            *evaluation.read_records(workdir),
+            *evaluation.read_findings(workdir),
+        ]
     dataset = build.dataset(config)
     models = build.networks(config, dataset)
     with _claimed(workdir):
@@ -76,9 +79,9 @@ def train(
                 f"{which} of {standing.epoch} epochs on validation: epoch "
                 f"{standing.best_epoch}, error {100 * standing.validation_error:.2f} %."
             )
-        records = _measured(config, dataset, fitted, workdir, stop)
+        found = _measured(config, dataset, fitted, workdir, stop)
         _write(workdir / "finished.json", evaluation.provenance())
-        return records
+        return found
 
 
 def check(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> None:
@@ -107,7 +110,7 @@ def evaluate(
     workdir: str | pathlib.Path,
     *,
     stop: Stop = never,
-) -> list[Record]:
+) -> list[Record | Finding]:
     """Attacks the best models of a run again, and adds the records to its folder.
 
     Args:
@@ -130,13 +133,12 @@ def evaluate(
         return _measured(config, dataset, fitted, workdir, stop)
 
 
-def _measured(config, dataset, fitted, workdir, stop) -> list[Record]:
+def _measured(config, dataset, fitted, workdir, stop) -> list[Record | Finding]:
     """Attacks the models, writes what is found as it comes, and the report."""
-    found = build.evaluate(config, dataset, fitted, workdir=workdir, stop=stop)
-    records = [each for each in found if isinstance(each, Record)]
+    found = list(build.evaluate(config, dataset, fitted, workdir=workdir, stop=stop))
     page = report.write_report([workdir], workdir / "report.html")
     _say(f"The report is {page}.")
-    return records
+    return found
 
 
 def _write(path: pathlib.Path, content: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from ml_collections import config_dict
 from robustlabels import _validate, data, objective, training
 from robustlabels.evaluation import budgets
 from robustlabels.losses import transfer
+from robustlabels.matrices import noise_matrices, similarities
 from robustlabels.models import encoders, heads
 from robustlabels.training import optimizers, schedules
 
@@ -30,9 +31,15 @@ __all__ = ["call", "complete", "fields_of", "lookup", "parameters_of"]
 _NAMED = {
     "encoder": (encoders, {"image_shape", "rngs"}),
     "head": (heads, {"in_features", "num_classes", "rngs"}),
-    "objective": (objective, {"prototype_labels"}),
+    "objective": (objective, {"prototype_labels", "num_classes", "class_counts"}),
     "optimizer": (optimizers, {"learning_rate"}),
     "learning_rate": (schedules, {"num_steps"}),
+}
+# Arguments that are sections themselves, and the name that each has unless it says so.
+_NESTED = {
+    "phi": (transfer, {"x"}, "identity"),
+    "similarity": (similarities, {"dataset", "restore"}, "lda"),
+    "noise_matrix": (noise_matrices, {"dataset", "restore"}, "known"),
 }
 _FIT_GIVEN = {
     "model",
@@ -134,8 +141,8 @@ def fields_of(path: Sequence[str], name: str) -> set[str]:
     >>> sorted(fields_of(["learning_rate"], "cosine"))
     ['final', 'peak', 'warmup']
     """
-    if tuple(path) == ("objective", "phi"):
-        module, given = transfer, {"x"}
+    if len(path) == 2 and path[0] == "objective" and path[1] in _NESTED:
+        module, given, _ = _NESTED[path[1]]
     elif len(path) == 3 and tuple(path[:2]) == ("evaluation", "attacks"):
         module, given = budgets, set()
     elif len(path) == 1 and path[0] in _NAMED:
@@ -201,9 +208,10 @@ def _arguments(
         _known(where, fields, parameters)
     full = dict(fields)
     for name, parameter in parameters.items():
-        if name == "phi":
-            section = full.get(name, {"name": "identity"})
-            full[name] = _named(f"{where}.{name}", transfer, section, {"x"})
+        if name in _NESTED:
+            module, from_us, usual = _NESTED[name]
+            section = full.get(name, {"name": usual})
+            full[name] = _named(f"{where}.{name}", module, section, from_us)
         elif name not in full:
             if parameter.default is parameter.empty:
                 raise ValueError(f"{where} needs {name}.")

@@ -17,8 +17,8 @@ from robustlabels._files import whole
 from robustlabels._progress import Progress
 from robustlabels._stopping import Stop, never
 from robustlabels.config_file import override
-from robustlabels.evaluation import Record
-from robustlabels.evaluation.table import aligned
+from robustlabels.evaluation import Finding, Record
+from robustlabels.evaluation.table import aligned, calibration_figures
 
 __all__ = ["Cell", "Outcome", "grid", "render_outcomes", "run"]
 
@@ -40,12 +40,12 @@ class Outcome(NamedTuple):
 
     Attributes:
       varied: as in the cell.
-      records: of its robustness; none if it failed.
+      found: of all its seeds; nothing if it failed.
       error: why it failed; None if it did not.
     """
 
     varied: dict[str, str]
-    records: list[Record]
+    found: list[Record | Finding]
     error: str | None
 
 
@@ -138,12 +138,12 @@ def run(
         for name, cell in cells.items():
             folder = workdir / name
             was_over = run_.is_over(folder)
-            records, error = [], None
+            found, error = [], None
             try:
-                records = run_.train(cell.config, folder, stop=stop)
+                found = run_.train(cell.config, folder, stop=stop)
             except (ValueError, training.Diverged) as failure:
                 error = str(failure)
-            outcomes.append(Outcome(cell.varied, records, error))
+            outcomes.append(Outcome(cell.varied, found, error))
             if not was_over:
                 progress.advance(cell=name)
     report.write_report([workdir], workdir / "report.html")
@@ -165,30 +165,34 @@ def _note_cells(workdir: pathlib.Path, cells: Mapping[str, Cell]) -> None:
 
 
 def render_outcomes(outcomes: Iterable[Outcome]) -> str:
-    """A row a cell: what varies, the clean accuracy, and the worst of all attacks.
+    """A row a cell: what varies, clean accuracy, calibration, the worst of all attacks.
 
-    Accuracies are means over seeds, in percent.
+    Figures are means over seeds, accuracies in percent; calibration with deviations.
 
     Args:
       outcomes: of `run`.
     """
     outcomes = list(outcomes)
     keys = list(dict.fromkeys(key for o in outcomes for key in o.varied))
+    records = [[f for f in o.found if isinstance(f, Record)] for o in outcomes]
+    calibrations = [calibration_figures(outcome.found) for outcome in outcomes]
+    figures = list(dict.fromkeys(name for each in calibrations for name in each))
     epsilons = sorted(
-        {r.epsilon for o in outcomes for r in o.records if r.attack != "none"},
-        key=Fraction,
+        {r.epsilon for of in records for r in of if r.attack != "none"}, key=Fraction
     )
-    rows = [[*keys, "accuracy", *(f"epsilon {epsilon}" for epsilon in epsilons)]]
+    names = [*figures, *(f"epsilon {epsilon}" for epsilon in epsilons)]
+    rows = [[*keys, "accuracy", *names]]
     failures = []
-    for outcome in outcomes:
+    for outcome, of, calibration in zip(outcomes, records, calibrations, strict=True):
         values = [outcome.varied.get(key, "") for key in keys]
         if outcome.error is not None:
-            rows.append([*values, "failed", *("" for _ in epsilons)])
+            rows.append([*values, "failed", *("" for _ in names)])
             failures.append(f"{', '.join(values)}: {outcome.error}")
             continue
-        clean = [r for r in outcome.records if r.attack == "none"]
-        attacked = [r for r in outcome.records if r.attack != "none"]
+        clean = [r for r in of if r.attack == "none"]
+        attacked = [r for r in of if r.attack != "none"]
         rows.append([*values, _mean_of_worst(clean)])
+        rows[-1] += [calibration.get(name, "") for name in figures]
         for epsilon in epsilons:
             there = [r for r in attacked if r.epsilon == epsilon]
             rows[-1].append(_mean_of_worst(there))

@@ -1,13 +1,30 @@
 """From a config to objects: names, initial prototypes, what goes with what."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_sections import short
 
-from robustlabels import build, evaluation, models, training
+from robustlabels import (
+    build,
+    evaluation,
+    losses,
+    matrices,
+    models,
+    objective,
+    run,
+    similarity,
+    training,
+)
 from robustlabels.data import as_float, load
 from robustlabels.sections import complete
+
+LOGITS = {
+    "head": {"name": "Softmax"},
+    "training": {"num_epochs": 1},
+    "evaluation": {"noise_images": 0, "fooling_images": 0, "diagnosed_examples": 0},
+}
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +105,9 @@ def test_an_objective_needs_its_head(objective, head, right):
             {"objective": {"name": "glvq", "phi": {"name": "sigmoid", "beta": 0.0}}},
             "beta=0",
         ),
+        ({**LOGITS, "objective": {"name": "mcel", "epsilon": 0.6}}, "epsilon=0.6"),
+        ({**LOGITS, "objective": {"name": "sg_mcel", "p": 0.5}}, "p=0.5 is outside"),
+        ({"training": {"objective_learning_rate": -1.0}}, "objective_learning_rate"),
         ({"evaluation": {"epsilons": "a"}}, "'a' is no number"),
         (
             {"evaluation": {"epsilons": "8", "attacks": {"f": {"name": "fgsm"}}}},
@@ -106,6 +126,128 @@ def test_an_objective_needs_its_head(objective, head, right):
 def test_values_out_of_range_are_found_before_any_work(changed, message):
     with pytest.raises(ValueError, match=message):
         build.check(tiny(**changed))
+
+
+def of_logits(name, **fields):
+    return tiny(**LOGITS, objective={"name": name, **fields})
+
+
+def targets_of(config, dataset, **options):
+    made = build.family(config, dataset, **options)
+    return made.at(made.init(jax.random.key(0)), 1.0).loss.keywords["targets"]
+
+
+@pytest.mark.parametrize("name", objective.__all__)
+def test_every_objective_descends_by_its_name(name, dataset):
+    prototypes = name in ("glvq", "sng")
+    config = tiny(objective={"name": name}) if prototypes else of_logits(name)
+    build.check(config)
+    made = build.family(config, dataset)
+    outputs = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (4, 3)), jnp.float32)
+
+    def loss(outputs):
+        current = made.at(made.init(jax.random.key(0)), 0.5)
+        return current.loss(outputs, jnp.array([0, 1, 2, 0])).mean()
+
+    slope = jax.grad(loss)(outputs)
+    assert np.all(np.isfinite(slope))
+    assert loss(outputs - 0.1 * slope) < loss(outputs)
+
+
+def test_an_objective_gets_the_similarity_that_is_named(dataset):
+    x = np.asarray(as_float(dataset.train.images), np.float64) / dataset.std
+    lda = similarity.lda_similarity(x, dataset.train.labels, num_classes=3)
+    for name, expected in (
+        ("lda", lda),
+        ("uniform", similarity.uniform_similarity(3)),
+    ):
+        config = of_logits("mcel", epsilon=0.3, similarity={"name": name})
+        found = targets_of(config, dataset)
+        np.testing.assert_allclose(found, losses.mcel_targets(expected, 0.3), rtol=1e-5)
+
+
+def test_smoothing_infogain_and_corrections_know_the_data():
+    data = load("fake", num_classes=3, num_examples=200, swap_rate=0.3)
+    found = targets_of(of_logits("label_smoothing", smoothing=0.3), data)
+    np.testing.assert_allclose(found, 0.7 * np.eye(3) + 0.1, rtol=1e-6)
+    counts = [sum(label == c for label in data.train.labels) for c in range(3)]
+    found = targets_of(of_logits("infogain"), data)
+    np.testing.assert_allclose(found, np.diag(min(counts) / np.array(counts)))
+    noise = np.zeros((3, 3))
+    for clean, given in zip(data.clean_labels, data.train.labels, strict=True):
+        noise[clean, given] += 1
+    noise /= noise.sum(axis=1, keepdims=True)
+    assert np.any(noise != np.eye(3))
+    found = targets_of(of_logits("backward_corrected"), data)
+    np.testing.assert_allclose(found, np.linalg.inv(noise), rtol=1e-5, atol=1e-6)
+    made = build.family(of_logits("forward_corrected"), data)
+    found = made.at({}, 1.0).loss.keywords["noise_matrix"]
+    np.testing.assert_allclose(found, noise, rtol=1e-6)
+
+
+def test_a_run_keeps_its_matrices_and_what_was_asked_in_the_end(dataset, tmp_path):
+    config = of_logits("sg_mcel").copy_and_resolve_references()
+    config.num_seeds = 2
+    networks = build.networks(config, dataset)
+    fitted = build.fit(config, networks, dataset, workdir=tmp_path)
+    with np.load(tmp_path / "similarity.npz") as kept:
+        assert kept["class_names"].tolist() == list(dataset.class_names)
+        np.testing.assert_allclose(kept["matrix"].sum(axis=1), 1)
+    with np.load(tmp_path / "targets.npz") as kept:
+        assert kept["seeds"].tolist() == [0, 1]
+        for found, made in zip(kept["matrix"], fitted.objectives, strict=True):
+            np.testing.assert_array_equal(found, made.loss.keywords["targets"])
+    # What is kept is used, not made again.
+    matrices.keep(
+        tmp_path / "similarity.npz",
+        dataset.class_names,
+        {},
+        matrix=similarity.uniform_similarity(3),
+    )
+    restored = build.restore(config, dataset, tmp_path)
+    asked = restored.objectives[0].loss.keywords["targets"]
+    assert asked[0, 1] == asked[0, 2]
+
+
+def test_matrices_come_from_another_run(dataset, tmp_path):
+    config = of_logits("softmax")
+    run.train(with_data(config), tmp_path / "base")
+    trained = {"run": str(tmp_path / "base")}
+    (tmp_path / "base" / "report.html").unlink()
+    for name, fields in (
+        ("mcel", {"similarity": {"name": "lda", **trained}}),
+        ("mcel", {"similarity": {"name": "confusion", **trained}}),
+        ("forward_corrected", {"noise_matrix": {"name": "estimated", **trained}}),
+    ):
+        config = with_data(of_logits(name, **fields))
+        build.check(config)
+        made = build.family(config, build.dataset(config))
+        (matrix,) = made.at({}, 1.0).loss.keywords.values()
+        np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-5)
+
+
+def with_data(config):
+    sizes = {"num_classes": 3, "num_examples": 200}
+    return complete({**config.to_dict(), "data": {"name": "fake", **sizes}})
+
+
+def test_another_run_has_to_be_there():
+    config = of_logits("mcel", similarity={"name": "lda", "run": "runs/nowhere"})
+    with pytest.raises(
+        FileNotFoundError, match=r"similarity.run=runs/nowhere holds no"
+    ):
+        build.check(config)
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_records_say_which_labels_chose_the_epoch(noisy):
+    config = with_data(of_logits("softmax"))
+    config.data.swap_rate, config.data.noisy_validation = 0.25, noisy
+    data = build.dataset(config)
+    fitted = build.fit(config, build.networks(config, data), data)
+    (record, *_) = build.evaluate(config, data, fitted)
+    assert record.classifier["swap_rate"] == 0.25
+    assert record.classifier["validation_labels"] == ("swapped" if noisy else "clean")
 
 
 def test_evaluation_takes_so_many_examples(dataset):

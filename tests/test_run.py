@@ -15,7 +15,9 @@ def config(*flags):
     return override(base(), ["--config.training.num_epochs=4", *flags])
 
 
-def facts(records):
+def facts(found):
+    """What the records among all that was found say."""
+    records = [each for each in found if isinstance(each, evaluation.Record)]
     return [(r.attack, r.loss, r.epsilon, r.value, r.low, r.high) for r in records]
 
 
@@ -26,10 +28,13 @@ def whole(tmp_path_factory):
 
 
 def test_a_run_returns_what_it_writes(whole):
-    folder, records = whole
-    assert {r.attack for r in records} == {"none", "fgsm"}
+    folder, found = whole
+    assert {attack for attack, *_ in facts(found)} == {"none", "fgsm"}
     written = evaluation.read_records(folder)
-    assert sorted(facts(written)) == sorted(facts(records))
+    assert sorted(facts(written)) == sorted(facts(found))
+    findings = [each for each in found if isinstance(each, evaluation.Finding)]
+    written = evaluation.read_findings(folder)
+    assert sorted(map(repr, written)) == sorted(map(repr, findings))
     assert run.is_over(folder)
     stored = json.loads((folder / "config.json").read_text())["config"]
     assert ml_collections.ConfigDict(stored).training.num_epochs == 4
@@ -47,22 +52,22 @@ def test_a_run_that_is_stopped_again_and_again_ends_as_one_that_was_not(
             return len(asked) > 1
 
         try:
-            records = run.train(config(), folder, stop=stop)
+            found = run.train(config(), folder, stop=stop)
         except Stopped as stopped:
             stops.append(str(stopped).split()[0])
     assert stops[0] == "training"
     assert len(stops) > 2
-    assert facts(records) == facts(whole[1])
+    assert facts(found) == facts(whole[1])
 
 
 def test_a_finished_run_is_read(whole):
-    folder, records = whole
+    folder, found = whole
 
     def asked():
         raise AssertionError("work was done")
 
     again = run.train(config(), folder, stop=asked)
-    assert sorted(facts(again)) == sorted(facts(records))
+    assert sorted(facts(again)) == sorted(facts(found))
 
 
 def test_check_raises_for_another_config_and_writes_nothing(whole, tmp_path):
@@ -82,7 +87,7 @@ def test_evaluate_needs_a_run_with_a_checkpoint(whole, tmp_path):
 
 
 def test_evaluate_adds_records(whole):
-    folder, records = whole
+    folder, found = whole
     more = run.evaluate(config("--config.evaluation.epsilons=0.1,0.3"), folder)
-    assert {r.epsilon for r in more} == {"0", "0.1", "0.3"}
-    assert set(facts(records)) <= set(facts(evaluation.read_records(folder)))
+    assert {epsilon for _, _, epsilon, *_ in facts(more)} == {"0", "0.1", "0.3"}
+    assert set(facts(found)) <= set(facts(evaluation.read_records(folder)))

@@ -123,3 +123,20 @@ def test_fields_of_a_section_follow_its_name():
     assert "num_steps" in fields_of(["evaluation", "attacks", "mine"], "pgd")
     with pytest.raises(ValueError, match="'training' takes no name"):
         fields_of(["training"], "sgd")
+
+
+def test_the_matrices_of_an_objective_are_sections():
+    full = complete(short(head={"name": "Softmax"}, objective={"name": "mcel"}))
+    assert full.objective.similarity.name == "lda"
+    assert full.objective.similarity.shrinkage == 1e-3
+    assert full.objective.similarity.num_directions is None
+    given = {"name": "mcel", "similarity": {"name": "file", "path": "a.npy"}}
+    full = complete(short(objective=given))
+    assert full.objective.similarity.to_dict() == {"name": "file", "path": "a.npy"}
+    full = complete(short(objective={"name": "forward_corrected"}))
+    assert full.objective.noise_matrix.to_dict() == {"name": "known"}
+    with pytest.raises(ValueError, match="needs path"):
+        complete(short(objective={"name": "mcel", "similarity": {"name": "file"}}))
+    with pytest.raises(ValueError, match=r"'pca' is not in .*choose one of confusion"):
+        complete(short(objective={"name": "mcel", "similarity": {"name": "pca"}}))
+    assert fields_of(["objective", "similarity"], "confusion") == {"run", "batch_size"}

@@ -92,27 +92,35 @@ def test_a_sweep_marks_what_diverges_and_goes_on_where_it_stopped(tmp_path, caps
     assert not (second / "finished.json").exists()
     for outcome, folder in zip(outcomes[::2], (first, third), strict=True):
         assert (folder / "finished.json").exists()
-        stored = evaluation.read_records(folder)
-        assert sorted(outcome.records, key=repr) == sorted(stored, key=repr)
+        stored = evaluation.read_records(folder) + evaluation.read_findings(folder)
+        assert sorted(outcome.found, key=repr) == sorted(stored, key=repr)
     assert (tmp_path / "report.html").exists()
 
     before = {path: path.stat().st_mtime_ns for path in first.rglob("*.json")}
     more = sweep.grid(base(), ["learning_rate.peak=0.1,1e30,0.01,0.02"])
     again = sweep.run(more, tmp_path)
     assert [outcome.error is None for outcome in again] == [True, False, True, True]
-    assert sorted(again[0].records, key=repr) == sorted(outcomes[0].records, key=repr)
+    assert sorted(again[0].found, key=repr) == sorted(outcomes[0].found, key=repr)
     assert before == {path: path.stat().st_mtime_ns for path in first.rglob("*.json")}
     noted = json.loads((tmp_path / "sweep.json").read_text())
     assert noted["vary"] == {"learning_rate.peak": ["0.1", "1e30", "0.01", "0.02"]}
     assert list(noted["cells"]) == list(more)
 
     table = sweep.render_outcomes(again).splitlines()
-    assert table[0].split() == ["learning_rate.peak", "accuracy", "epsilon", "0.1"]
+    names = ["ECE", "NLL", "Brier", "top", "3", "epsilon", "0.1"]
+    assert table[0].split() == ["learning_rate.peak", "accuracy", *names]
     clean, worst = (
         next(100 * v for attack, loss, v in values_of(first) if (attack, loss) == row)
         for row in (("none", "none"), ("fgsm", "worst"))
     )
-    assert table[2].split() == ["0.1", f"{clean:.1f}", f"{worst:.1f}"]
+    cells = table[2].split()
+    assert (cells[:2], cells[-1]) == (["0.1", f"{clean:.1f}"], f"{worst:.1f}")
+    (found,) = [f for f in evaluation.read_findings(first) if f.kind == "clean"]
+    error, score = (
+        found.values[n] for n in ("expected_calibration_error", "brier_score")
+    )
+    assert cells[2:4] == [f"{100 * error:.2f}", "%"]
+    assert cells[5] == f"{score:.4f}"
     assert table[3].split() == ["1e30", "failed"]
     assert table[-1].startswith("1e30: ")
 

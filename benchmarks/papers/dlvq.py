@@ -2,25 +2,20 @@
 
 Trains every net of the table for the full 100 epochs, and GLVQ in place of supervised
 neural gas as an ablation, attacks all of them by their own loss and by their decision,
-and writes `dlvq_mnist.json` beside the other results. Each net is an ordinary run
-folder: after an interruption the same command goes on, and nets that are finished are
-not trained again. Rows of nets that are not asked for stay in the file as they are.
+and writes `dlvq_mnist.json` beside the other results. After an interruption the same
+command goes on; rows of nets that are not asked for stay in the file.
 """
 
-import argparse
-import json
 import pathlib
 import statistics
 from typing import Any
 
+import study
+
 from robustlabels import evaluation, sweep
-from robustlabels._files import whole
-from robustlabels._stopping import Signals, Stopped
 from robustlabels.config_file import load_config, override
 from robustlabels.evaluation import Finding, Record
 
-ROOT = pathlib.Path(__file__).parents[2]
-OUTPUT = ROOT / "benchmarks" / "results" / "dlvq_mnist.json"
 EPSILON = "0.25"
 
 # Test errors in percent and their standard deviations, table 1 of the paper.
@@ -66,7 +61,7 @@ def cells(names: list[str], num_seeds: int) -> dict[str, sweep.Cell]:
     made = {}
     for name in names:
         file, changes = NETS[name]
-        config = load_config(str(ROOT / "configs" / file))
+        config = load_config(str(study.ROOT / "configs" / file))
         flags = [*changes, f"--config.num_seeds={num_seeds}"]
         made[name] = sweep.Cell(override(config, flags), {"net": name})
     return made
@@ -78,9 +73,7 @@ def row(name: str, folder: pathlib.Path) -> dict[str, Any]:
         evaluation.read_records(folder),
         evaluation.read_findings(folder),
     )
-    provenance = json.loads((folder / "config.json").read_text())["provenance"]
     return {
-        "net": name,
         "test_error": _percent([r for r in records if r.attack == "none"], error=True),
         "paper": PAPER.get(name),
         "accuracy_at_0.25": {
@@ -111,7 +104,7 @@ def row(name: str, folder: pathlib.Path) -> dict[str, Any]:
         "best_epochs": sorted(
             r.classifier["epoch"] for r in records if r.attack == "none"
         ),
-        "trained": provenance,
+        "trained": study.provenance(folder),
         "evaluated": records[0].provenance,
     }
 
@@ -125,12 +118,7 @@ def _percent(records: list[Record], *, error: bool = False) -> dict[str, Any]:
     """Mean over seeds; its standard deviation, or of one seed the 95 % interval."""
     triples = [r.error if error else (r.value, r.low, r.high) for r in records]
     values = [100 * value for value, _, _ in triples]
-    summary: dict[str, Any] = {"mean": statistics.mean(values), "seeds": len(values)}
-    if len(values) > 1:
-        summary["std"] = statistics.stdev(values)
-    else:
-        summary["interval"] = [100 * end for end in triples[0][1:]]
-    return summary
+    return study.summary(values, [100 * end for end in triples[0][1:]])
 
 
 def _median_confidence(findings: list[Finding], kind: str) -> float | None:
@@ -147,43 +135,26 @@ def table(rows: list[dict[str, Any]]) -> str:
     attacks = list(rows[0]["accuracy_at_0.25"])
     head = ["net", "test error", "paper", *attacks]
     head += ["signs of hidden gradients", "conf. test", "conf. noise"]
-    lines = [f"| {' | '.join(head)} |", f"|:--{'|--:' * (len(head) - 1)}|"]
+    cells = []
     for each in rows:
         paper = each["paper"]
         confidence = each["median_confidence"]
-        shown = [
-            each["net"],
-            _shown(each["test_error"], digits=2),
-            "" if paper is None else f"{paper[0]:.2f} ± {paper[1]:.2f}",
-            *(_shown(each["accuracy_at_0.25"][name]) for name in attacks),
-            str(len(each["signs_of_hidden_gradients"])),
-            *(f"{confidence[kind]:.3g}" for kind in ("clean", "noise")),
-        ]
-        lines.append(f"| {' | '.join(shown)} |")
-    return "\n".join(lines)
-
-
-def _shown(summary: dict[str, Any], digits: int = 1) -> str:
-    if "std" in summary:
-        return f"{summary['mean']:.{digits}f} ± {summary['std']:.{digits}f}"
-    low, high = summary["interval"]
-    return f"{summary['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+        cells.append(
+            [
+                each["cell"],
+                study.shown(each["test_error"], digits=2),
+                "" if paper is None else f"{paper[0]:.2f} ± {paper[1]:.2f}",
+                *(study.shown(each["accuracy_at_0.25"][name]) for name in attacks),
+                str(len(each["signs_of_hidden_gradients"])),
+                *(f"{confidence[kind]:.3g}" for kind in ("clean", "noise")),
+            ]
+        )
+    return study.table(head, cells)
 
 
 def main():
     """Runs what is not finished yet, and writes the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--workdir",
-        type=pathlib.Path,
-        default=ROOT / "runs" / "dlvq_mnist",
-        help="folder for the runs (default: runs/dlvq_mnist)",
-    )
-    parser.add_argument(
-        "--seeds", type=int, default=3, help="replicas of each net (default: 3)"
-    )
+    parser = study.parser(__doc__, "dlvq_mnist")
     parser.add_argument(
         "--nets",
         nargs="+",
@@ -191,35 +162,9 @@ def main():
         default=list(NETS),
         help="which nets (default: all)",
     )
-    parser.add_argument(
-        "--output",
-        type=pathlib.Path,
-        default=OUTPUT,
-        help="result file (default: results/dlvq_mnist.json)",
-    )
     args = parser.parse_args()
-    rows = _rows_of(args.output)
-    with Signals() as stop:
-        for name, cell in cells(args.nets, args.seeds).items():
-            try:
-                (outcome,) = sweep.run({name: cell}, args.workdir, stop=stop)
-            except Stopped as stopped:
-                raise SystemExit(f"{stopped}: the same command goes on.") from None
-            if outcome.error is not None:
-                raise SystemExit(f"{name}: {outcome.error}")
-            rows[name] = row(name, args.workdir / name)
-            ordered = [rows[each] for each in NETS if each in rows]
-            result = {"protocol": PROTOCOL, "nets": ordered}
-            with whole(args.output) as file:
-                file.write((json.dumps(result, indent=2) + "\n").encode())
-    print(table([rows[each] for each in NETS if each in rows]))
-
-
-def _rows_of(output: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """The rows that a result file holds already, by net."""
-    if not output.exists():
-        return {}
-    return {each["net"]: each for each in json.loads(output.read_text())["nets"]}
+    made = cells(args.nets, args.seeds)
+    print(table(study.run(made, args, row=row, order=NETS, protocol=PROTOCOL)))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ from robustlabels.data.batches import filled_batches
 from robustlabels.data.dataset import Dataset, Split, as_float
 from robustlabels.data.loading import load
 from robustlabels.data.prepared import prepare
-from robustlabels.data.splits import class_partners, order, swap_labels
+from robustlabels.data.rows import Rows
+from robustlabels.data.splits import class_partners, order, swap_labels, swap_matrix
 
 __all__ = [
     "Dataset",
+    "Rows",
     "Split",
     "as_float",
     "class_partners",
@@ -16,4 +18,5 @@ __all__ = [
     "order",
     "prepare",
     "swap_labels",
+    "swap_matrix",
 ]

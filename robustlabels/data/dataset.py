@@ -1,22 +1,45 @@
 """What a data set is here: three splits of images and class ids, checked once."""
 
+import math
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int32, UInt8
+from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
+
+from robustlabels.data.rows import Rows
+
+Images = (
+    UInt8[np.ndarray, "n h w c"]
+    | Float32[np.ndarray, "n h w c"]
+    | UInt8[Rows, "n h w c"]
+)
+
+_SEEN = 2000
 
 
 class Split(NamedTuple):
     """Images and their class ids.
 
     Attributes:
-      images: [n, height, width, channels]; uint8 in 0..255, or float32 in [0, 1].
+      images: [n, height, width, channels]; uint8 in 0..255, or float32 in [0, 1]; as
+        `Rows` where they do not fit into memory: `images[index]` is an array always.
       labels: [n] class ids, int32.
     """
 
-    images: UInt8[np.ndarray, "n h w c"] | Float32[np.ndarray, "n h w c"]
+    images: Images
     labels: Int32[np.ndarray, " n"]
+
+    def take(self, ids: Int[np.ndarray, " k"]) -> "Split":
+        """Some of the examples; `Rows` are not read for that.
+
+        >>> split = make_split(np.zeros((2, 8, 8)), [0, 1], where="mine")
+        >>> split.take(np.array([1])).labels
+        array([1], dtype=int32)
+        """
+        images = self.images
+        taken = images.take(ids) if isinstance(images, Rows) else images[ids]
+        return Split(taken, self.labels[ids])
 
 
 class Source(NamedTuple):
@@ -33,12 +56,14 @@ class Dataset(NamedTuple):
 
     Attributes:
       name: as it was given to `load`.
-      train: the only split that a smaller fraction or swapped labels touch.
-      validation: clean; empty if nothing was set aside for it.
+      train: what a smaller fraction and swapped labels touch.
+      validation: clean unless swaps were asked for; empty if nothing was set aside.
       test: clean.
       class_names: one name per class id.
-      mean: [channels] of the pixels of `train` on the [0, 1] scale.
+      mean: [channels] of the pixels of `train` on the [0, 1] scale; of its first
+        2,000 images if they are `Rows`.
       std: [channels] of the same pixels; 1 where a channel is constant.
+      clean_labels: [n] of `train` before any swap.
     """
 
     name: str
@@ -48,6 +73,7 @@ class Dataset(NamedTuple):
     class_names: tuple[str, ...]
     mean: Float32[np.ndarray, " c"]
     std: Float32[np.ndarray, " c"]
+    clean_labels: Int32[np.ndarray, " n"]
 
     @property
     def num_classes(self) -> int:
@@ -75,7 +101,8 @@ def make_split(images: Any, labels: Any, *, where: str) -> Split:
     """Checks the arrays of one split and brings them into the form of `Split`.
 
     Args:
-      images: [n, h, w] or [n, h, w, c]; uint8, or floats of any width in [0, 1].
+      images: [n, h, w] or [n, h, w, c]; uint8, or floats of any width in [0, 1]. A
+        memory map of uint8 is not read: it becomes `Rows`.
       labels: [n] or [n, 1] whole numbers that are at least 0.
       where: what an error calls these arrays, such as "digits, train".
 
@@ -89,6 +116,7 @@ def make_split(images: Any, labels: Any, *, where: str) -> Split:
     ValueError: mine: pixels lie in [255.0, 255.0]. Floats live in [0, 1]: \
 divide by 255, or store uint8.
     """
+    mapped = isinstance(images, np.memmap) and images.dtype == np.uint8
     images, labels = np.asarray(images), np.asarray(labels)
     if images.ndim == 3:
         images = images[..., None]
@@ -105,7 +133,8 @@ divide by 255, or store uint8.
             f"{where}: images are {images.dtype}. Store uint8 in 0..255 or "
             "floats in [0, 1]."
         )
-    return Split(images, _class_ids(labels, len(images), where))
+    class_ids = _class_ids(labels, len(images), where)
+    return Split(Rows(images) if mapped else images, class_ids)
 
 
 def check_source(source: Source, *, name: str) -> None:
@@ -168,23 +197,25 @@ def missing_classes(labels: Int32[np.ndarray, " n"], class_names: Any) -> str:
 
 
 def mean_and_std(
-    images: UInt8[np.ndarray, "n h w c"] | Float32[np.ndarray, "n h w c"],
+    images: Images,
 ) -> tuple[Float32[np.ndarray, " c"], Float32[np.ndarray, " c"]]:
     """Mean and standard deviation of each channel's pixels on the [0, 1] scale.
 
     Guarantees: sums are float64, of 1,000 images at a time; a constant channel has
-    standard deviation 1, so that one can divide by it.
+    standard deviation 1, so that one can divide by it. Of `Rows` the first 2,000 are
+    seen, for all of them may take minutes to read.
 
     >>> mean_and_std(np.full((2, 4, 4, 1), 51, np.uint8))
     (array([0.2], dtype=float32), array([1.], dtype=float32))
     """
-    origin = as_float(images[0, 0, 0])  # exactly zero variance if all are like it
+    size = min(len(images), _SEEN) if isinstance(images, Rows) else len(images)
+    origin = as_float(images[0][0, 0])  # exactly zero variance if all are like it
     total, squares = np.zeros((2, images.shape[-1]))
-    for start in range(0, len(images), 1000):
-        offset = as_float(images[start : start + 1000]) - origin
+    for start in range(0, size, 1000):
+        offset = as_float(images[start : min(start + 1000, size)]) - origin
         total += np.einsum("nhwc->c", offset, dtype=np.float64)
         squares += np.einsum("nhwc,nhwc->c", offset, offset, dtype=np.float64)
-    count = images[..., 0].size
+    count = size * math.prod(images.shape[1:3])
     variance = np.maximum(squares / count - (total / count) ** 2, 0)
     std = np.where(variance > 0, np.sqrt(variance), 1)
     return (origin + total / count).astype(np.float32), std.astype(np.float32)

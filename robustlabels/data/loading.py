@@ -32,18 +32,26 @@ def load(
     balanced: bool = False,
     train_fraction: float = 1.0,
     swap_rate: float = 0.0,
+    noisy_validation: bool = False,
+    image_size: int = 0,
     **sizes: Any,
 ) -> Dataset:
     """Loads a data set and cuts it into training, validation and test split.
 
-    In this order: the test split is set aside by seed if the source has none of its
-    own; then the validation split, likewise, from what is left for training; then the
-    training split is reduced to `train_fraction`; then labels are swapped in it.
-    Validation and test stay clean, whatever happens to the training split.
+    In this order: without a test split of its own, the source's validation split is the
+    test split, as papers have it for ImageNet, and without that one too it is set aside
+    by seed; then the validation split, likewise, from what is left for training; then
+    the training split is reduced to `train_fraction`; then labels are swapped in it,
+    and in the validation split if asked for. The test split stays clean, whatever
+    happens to the others.
+
+    Images that do not fit into memory stay on disk, decoded, and are read as they are
+    needed; see `load_prepared`.
 
     Guarantees: equal arguments give equal arrays; counts are round(fraction · n); with
     one seed the training images of a smaller `train_fraction` are the first of those of
     a larger one, and labels swapped at a smaller `swap_rate` are swapped at a larger.
+    A noisy validation split has the images of a clean one.
 
     Args:
       name: "digits" (scikit-learn's), "fake", "idx:FOLDER" (the four files of MNIST),
@@ -53,26 +61,32 @@ def load(
         variable TFDS_DATA_DIR, or else ~/tensorflow_datasets.
       seed: at least 0; for all that is random.
       validation_fraction: in [0, 1), of the training images; 0 leaves the split empty.
-        1/6 is 10,000 of MNIST's 60,000. Unused if the source has a validation split.
-      test_fraction: in (0, 1), of all images. Unused if the source has a test split.
+        1/6 is 10,000 of MNIST's 60,000. Unused if the source has both other splits.
+      test_fraction: in (0, 1), of all images. Unused if the source has another split.
       balanced: splits and fractions have each class in proportion to its size.
       train_fraction: in (0, 1], of the training images after both cuts.
       swap_rate: in [0, 0.5), of the labels of each class, see `swap_labels`.
+      noisy_validation: whether labels of the validation split are swapped too, at the
+        same rate and between the same classes.
+      image_size: of prepared sets: 0 leaves images as they are; N makes all of them
+        N x N pixels: the shorter side is resized to round(N * 256 / 224) by a bilinear
+        filter that averages, and the middle is cut out. ImageNet's is 224.
       **sizes: `num_examples`, `num_classes` and `image_shape` of "fake".
 
     Raises:
       FileNotFoundError: for data that is not there, with how to get it.
       ValueError: for arguments out of range and data that is damaged, of a wrong shape
         or scale, or without training images for some class.
+      OSError: if decoded images that do not fit into memory do not fit on disk either.
 
     >>> digits = load("digits", seed=1)
     >>> digits.train.images.shape, digits.num_classes
     ((1198, 8, 8, 1), 10)
     """
-    _validate.count(minimum=0, seed=seed)
+    _validate.count(minimum=0, seed=seed, image_size=image_size)
     _check_fractions(validation_fraction, test_fraction, train_fraction)
     splits.check_swap_rate(swap_rate=swap_rate)
-    source = _source(name, data_dir, seed, sizes)
+    source = _source(name, data_dir, seed, image_size, sizes)
     check_source(source, name=name)
 
     def shuffled(ids: np.ndarray, purpose: int) -> np.ndarray:
@@ -81,25 +95,52 @@ def load(
 
     ids, validation, test = np.arange(len(source.train.labels)), *source[1:3]
     if test is None:
+        validation, test = None, validation
+    if test is None:
         count = _count(len(ids), test_fraction=test_fraction)
         test_ids, ids = np.split(shuffled(ids, splits.TEST), [count])
-        test = _take(source.train, test_ids)
+        test = source.train.take(test_ids)
     if validation is None:
         count = _count(len(ids), validation_fraction=validation_fraction)
         validation_ids, ids = np.split(shuffled(ids, splits.VALIDATION), [count])
-        validation = _take(source.train, validation_ids)
+        validation = source.train.take(validation_ids)
     ids = shuffled(ids, splits.FRACTION)
     _check_classes(source.train.labels[ids], train_fraction, source.class_names)
-    train = _take(source.train, ids[: round(train_fraction * len(ids))])
-    mean, std = mean_and_std(train.images)
-    labels = splits.swap_labels(
-        train.labels, swap_rate, num_classes=len(source.class_names), seed=seed
+    clean = source.train.take(ids[: round(train_fraction * len(ids))])
+    mean, std = mean_and_std(clean.images)
+
+    def swapped(split: Split, purpose: int) -> Split:
+        labels = splits.swap_labels(
+            split.labels,
+            swap_rate,
+            num_classes=len(source.class_names),
+            seed=seed,
+            purpose=purpose,
+        )
+        return split._replace(labels=labels)
+
+    if noisy_validation:
+        validation = swapped(validation, splits.VALIDATION_SWAPS)
+    return Dataset(
+        name=name,
+        train=swapped(clean, splits.SWAPS),
+        validation=validation,
+        test=test,
+        class_names=source.class_names,
+        mean=mean,
+        std=std,
+        clean_labels=clean.labels,
     )
-    train = train._replace(labels=labels)
-    return Dataset(name, train, validation, test, source.class_names, mean, std)
 
 
-def _source(name: str, data_dir: str, seed: int, sizes: dict[str, Any]) -> Source:
+def _source(
+    name: str, data_dir: str, seed: int, image_size: int, sizes: dict[str, Any]
+) -> Source:
+    if image_size and (":" in name or name in ("digits", "fake")):
+        raise ValueError(
+            f"image_size={image_size}: only sets that TFDS prepared are resized, not "
+            f"{name!r}. Write image_size=0."
+        )
     if name == "fake":
         return fake(seed=(seed, splits.FAKE), **sizes)
     if sizes:
@@ -111,11 +152,7 @@ def _source(name: str, data_dir: str, seed: int, sizes: dict[str, Any]) -> Sourc
         return load_idx(path)
     if colon and kind == "npz":
         return load_npz(path)
-    return load_prepared(name, data_dir=data_dir)
-
-
-def _take(split: Split, ids: Int[np.ndarray, " k"]) -> Split:
-    return Split(split.images[ids], split.labels[ids])
+    return load_prepared(name, data_dir=data_dir, image_size=image_size)
 
 
 def _check_fractions(validation: float, test: float, train: float) -> None:

@@ -28,7 +28,8 @@ def load_npz(path: str) -> Source:
         and, if there are such splits, `test_images`, `test_labels`,
         `validation_images`, `validation_labels`; or with Keras' `x_train`, `y_train`,
         `x_test`, `y_test`. Images are [n, h, w] or [n, h, w, c], uint8 or floats in
-        [0, 1]; labels are [n] class ids from 0. `class_names` is optional.
+        [0, 1]; labels are [n] class ids from 0. `class_names` is optional. A validation
+        split without a test split is the test split, see `load`.
 
     Raises:
       FileNotFoundError: if there is no such file.

@@ -1,39 +1,48 @@
 """Data sets that TensorFlow Datasets (TFDS) has prepared, read without TensorFlow."""
 
-import contextlib
+import functools
 import hashlib
 import importlib.util
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from robustlabels._progress import Progress
 from robustlabels.data import cache
 from robustlabels.data.dataset import Source
+from robustlabels.data.decoding import Records, damage_explained, records_of
 from robustlabels.data.npz import source_of
 
-_RECORDS_PER_CALL = 1000
+_LARGE = 2**30  # bytes: what is larger is not kept in memory
+_HASHED = 2**30  # bytes: what is larger is not read to see whether it changed
 
 
-def load_prepared(name: str, *, data_dir: str = "") -> Source:
+def load_prepared(name: str, *, data_dir: str = "", image_size: int = 0) -> Source:
     """Reads a set with the features `image` and `label`; decodes it only once.
 
     The decoded arrays go to the cache folder under a hash of all bytes of the prepared
-    files, so data that changes is decoded again.
+    files, so data that changes is decoded again; beyond 1 GiB it is a hash of the names
+    of these files, their sizes and when they were last changed.
+
+    Images that take 1 GiB or more when decoded stay on disk, as memory maps of which
+    `Rows` are read when they are needed. One process decodes them, others wait for it.
 
     Args:
       name: what TFDS calls it: "mnist", or "cifar10_corrupted/blur_1" with a variant.
       data_dir: folder that holds prepared sets; if empty, the environment variable
         TFDS_DATA_DIR, or else ~/tensorflow_datasets.
+      image_size: 0 leaves images as they are; another number makes every image a
+        square of so many pixels a side, see `decoding.resized`.
 
     Raises:
       FileNotFoundError: for a set that is not there, with those that are.
       ValueError: for a damaged set, or one without images of one shape and labels.
+      OSError: if images that have to stay on disk find no room in the cache folder.
+
+    Guarantees: a process that is killed leaves nothing behind that is taken for whole.
 
     >>> load_prepared("mnist", data_dir="/nowhere")
     Traceback (most recent call last):
@@ -54,9 +63,14 @@ preparing there are 'digits', 'fake', 'idx:FOLDER' and 'npz:FILE'.
             "TFDS_DATA_DIR. Without preparing there are 'digits', 'fake', 'idx:FOLDER' "
             "and 'npz:FILE'."
         )
-    with _damage_explained(folder):
-        file_name = f"{name.replace('/', '-')}-{_hash(folder)}.npz"
-    arrays = cache.cached(cache.folder() / file_name, lambda: _decode(folder))
+    with damage_explained(folder):
+        key = f"{name.replace('/', '-')}-{_hash(folder)}"
+    if image_size:
+        key += f"-{image_size}"
+    path = cache.folder() / f"{key}.npz"
+    arrays = cache.read(path)
+    if arrays is None:
+        arrays = _decode(folder, path, image_size)
     return source_of(arrays, where=name)
 
 
@@ -123,7 +137,7 @@ def find_prepared(name: str, *, data_dir: str = "") -> Path | None:
     if not versions:
         return None
     newest = versions[max(versions)]
-    with _damage_explained(newest):
+    with damage_explained(newest):
         info = json.loads((newest / "dataset_info.json").read_text())
     if info.get("fileFormat") != "array_record":
         raise ValueError(
@@ -146,69 +160,67 @@ def _prepared_sets(root: Path) -> list[str]:
 
 def _hash(folder: Path) -> str:
     total = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{path.name} {digest}\n".encode())
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    large = sum(path.stat().st_size for path in files) > _HASHED
+    for path in files:
+        if large:
+            state = path.stat()
+            seen = f"{state.st_size} {state.st_mtime_ns}"
+        else:
+            with path.open("rb") as file:
+                seen = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.name} {seen}\n".encode())
     return total.hexdigest()[:32]
 
 
-def _decode(folder: Path) -> dict[str, np.ndarray]:
-    """The arrays of all splits, under the names that `source_of` looks for."""
-    import tensorflow_datasets as tfds
+def _decode(folder: Path, path: Path, image_size: int) -> dict[str, np.ndarray]:
+    """The arrays of all splits, named as `source_of` wants, kept in the cache."""
+    splits, class_names = records_of(folder, image_size=image_size)
+    nbytes = sum(records.nbytes for records in splits.values())
+    if nbytes < _LARGE:
+        arrays = _arrays(splits, class_names, _in_memory)
+        cache.write(path, arrays)
+        return arrays
+    with cache.alone(path):
+        arrays = cache.read(path)
+        if arrays is None:
+            cache.make_room(path, nbytes)
+            on_disk = functools.partial(cache.mapped, path)
+            arrays = _arrays(splits, class_names, on_disk)
+            cache.write(path, arrays)
+        return arrays
 
-    with _damage_explained(folder):
-        info = tfds.builder_from_directory(folder).info
-    missing = {"image", "label"} - set(info.features)
-    if missing or "train" not in info.splits:
-        raise ValueError(
-            f"{info.name} has the features {sorted(info.features)} and the splits "
-            f"{sorted(info.splits)}. A set of images to classify has the features "
-            "'image' and 'label' and the split 'train'."
-        )
-    image, label = info.features["image"], info.features["label"]
-    if None in image.shape:
-        raise ValueError(
-            f"{info.name} has images of many sizes (shape {image.shape}). Resize them "
-            "to one size and give the arrays as 'npz:FILE'."
-        )
+
+def _arrays(
+    splits: dict[str, Records], class_names: list[str] | None, keep: Callable
+) -> dict[str, np.ndarray]:
     arrays = {}
-    for split in ("train", "validation", "test"):
-        if split in info.splits:
-            with _damage_explained(folder):
-                images, labels = _decode_split(folder, split, image)
-            arrays |= {f"{split}_images": images, f"{split}_labels": labels}
-    if getattr(label, "names", None):
-        arrays["class_names"] = np.array(label.names)
+    for title, records in splits.items():
+        labels = []
+
+        def images(records=records, labels=labels) -> Iterator[np.ndarray]:
+            for pixels, class_ids in records.batches():
+                labels.append(class_ids)
+                yield pixels
+
+        name, form = f"{title}_images", {"shape": records.shape, "dtype": records.dtype}
+        arrays[name] = keep(name, images(), **form)
+        arrays[f"{title}_labels"] = np.concatenate(labels)
+    if class_names:
+        arrays["class_names"] = np.array(class_names)
     return arrays
 
 
-def _decode_split(
-    folder: Path, split: str, image: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder_from_directory(folder)
-    records: Any = builder.as_data_source(split=split)
-    images = np.empty((len(records), *image.shape), image.np_dtype)
-    labels = []
-    what = f"decoding {builder.name} {split}"
-    with Progress(total=len(records), what=what, unit="images") as progress:
-        for start in range(0, len(records), _RECORDS_PER_CALL):
-            stop = min(start + _RECORDS_PER_CALL, len(records))
-            chunk = records.__getitems__(list(range(start, stop)))
-            images[start:stop] = [record["image"] for record in chunk]
-            labels += [record["label"] for record in chunk]
-            progress.advance(len(chunk))
-    return images, np.array(labels)
-
-
-@contextlib.contextmanager
-def _damage_explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, OSError, ValueError, IndexError) as error:
-        raise ValueError(
-            f"{folder} cannot be read: {error}. If it is damaged, delete it and "
-            "prepare the set again with `robustlabels data prepare`."
-        ) from error
+def _in_memory(
+    name: str,
+    pieces: Iterator[np.ndarray],
+    *,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+) -> np.ndarray:
+    del name
+    array, filled = np.empty(shape, dtype), 0
+    for piece in pieces:
+        array[filled : filled + len(piece)] = piece
+        filled += len(piece)
+    return array

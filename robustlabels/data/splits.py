@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Float64, Int, Int32
 
 # A stream of random numbers for each purpose: seeds are pairs (seed, purpose).
-TEST, VALIDATION, FRACTION, PAIRING, SWAPS, FAKE = range(6)
+TEST, VALIDATION, FRACTION, PAIRING, SWAPS, FAKE, VALIDATION_SWAPS = range(7)
 
 
 def order(
@@ -34,8 +34,9 @@ def order(
     if not balanced:
         return shuffled
     share = np.empty(len(labels))  # how much of its own class comes before an example
-    for class_id in np.unique(labels):
-        members = np.flatnonzero(labels[shuffled] == class_id)
+    classes = labels[shuffled]
+    for class_id in np.unique(classes):
+        members = np.flatnonzero(classes == class_id)
         share[members] = (np.arange(len(members)) + 0.5) / len(members)
     return shuffled[np.argsort(share, kind="stable")]
 
@@ -61,12 +62,16 @@ def class_partners(num_classes: int, *, seed: int) -> Int32[np.ndarray, " classe
 
 
 def swap_labels(
-    labels: Int32[np.ndarray, " n"], rate: float, *, num_classes: int, seed: int
+    labels: Int32[np.ndarray, " n"],
+    rate: float,
+    *,
+    num_classes: int,
+    seed: int,
+    purpose: int = SWAPS,
 ) -> Int32[np.ndarray, " n"]:
     """Gives a share of each class the label of the class it is paired with.
 
-    The classes are paired by `class_partners`. The matrix of this noise has 1 - rate
-    on its diagonal and rate at the partner.
+    The classes are paired by `class_partners`; `swap_matrix` is this noise as a matrix.
 
     Guarantees: of each class of n_c examples exactly round(rate · n_c) change (Python's
     round: halves to even), chosen without replacement; none of a class without a
@@ -77,6 +82,7 @@ def swap_labels(
       rate: in [0, 0.5).
       num_classes: number of classes.
       seed: of the pairing and of the choice.
+      purpose: stream of the choice; another one pairs the classes alike.
 
     Raises:
       ValueError: for a rate that is out of range.
@@ -87,12 +93,39 @@ def swap_labels(
     """
     check_swap_rate(rate=rate)
     partners = class_partners(num_classes, seed=seed)
-    rng = np.random.default_rng((seed, SWAPS))
+    rng = np.random.default_rng((seed, purpose))
     swapped = labels.copy()
     for class_id, partner in enumerate(partners):
         members = rng.permutation(np.flatnonzero(labels == class_id))
         swapped[members[: round(rate * len(members))]] = partner
     return swapped
+
+
+def swap_matrix(
+    rate: float, *, num_classes: int, seed: int
+) -> Float64[np.ndarray, "classes classes"]:
+    """The noise of `swap_labels`: row i says how likely each label is for class i.
+
+    Guarantees: 1 - rate on the diagonal and rate at the partner; 1 on the diagonal for
+    a class without a partner.
+
+    Args:
+      rate, num_classes, seed: as given to `swap_labels`.
+
+    Raises:
+      ValueError: for a rate that is out of range.
+
+    >>> print(swap_matrix(0.25, num_classes=3, seed=0))
+    [[1.   0.   0.  ]
+     [0.   0.75 0.25]
+     [0.   0.25 0.75]]
+    """
+    check_swap_rate(rate=rate)
+    partners, classes = class_partners(num_classes, seed=seed), np.arange(num_classes)
+    matrix = np.diag(np.where(partners == classes, 1.0, 1.0 - rate))
+    paired = classes[partners != classes]
+    matrix[paired, partners[paired]] = rate
+    return matrix
 
 
 def check_swap_rate(**rates: float) -> None:

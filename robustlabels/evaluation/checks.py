@@ -6,13 +6,15 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from robustlabels.data import Split, as_float
+from robustlabels.data import Rows, Split, as_float
 from robustlabels.objective import Classifier
 
 __all__ = ["epsilon_warnings", "image_warnings", "input_warnings", "score_warnings"]
 
 _GREY_LEVEL = 1 / 255
-Images = UInt8[np.ndarray, "n h w c"] | Float[np.ndarray, "n h w c"]
+Images = (
+    UInt8[np.ndarray, "n h w c"] | Float[np.ndarray, "n h w c"] | UInt8[Rows, "n h w c"]
+)
 
 
 def input_warnings(
@@ -66,6 +68,8 @@ def image_warnings(images: Images) -> list[str]:
     The largest pixel is 0.00392 on the scale [0, 1]: was it divided by 255 twice, or \
 stored as uint8 in 0..1? Store uint8 in 0..255 or floats in [0, 1].
     """
+    if isinstance(images, Rows):  # bytes, and the first of them speak for all
+        images = images[:100]
     extremes = as_float(np.stack([images.min(), images.max()])).tolist()
     for pixel in extremes:
         if not -1e-6 <= pixel <= 1 + 1e-6:

@@ -1,13 +1,13 @@
-"""Records as a table of text."""
+"""What was found as a table of text."""
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 import numpy as np
 
-from robustlabels.evaluation.records import Record
+from robustlabels.evaluation.records import Finding, Record
 
-__all__ = ["render_table"]
+__all__ = ["calibration_figures", "render_table"]
 
 _LOSSES = "own", "margin", "worst", "none"
 
@@ -15,17 +15,20 @@ Seeds = dict[int, Record]
 Rows = dict[tuple[str, str], dict[str, Seeds]]
 
 
-def render_table(records: Iterable[Record]) -> str:
+def render_table(found: Iterable[Record | Finding]) -> str:
     """Accuracies in percent, an attack and loss a row; epsilons grow to the right.
+
+    Above them stand clean accuracy, calibration and top-k accuracy.
 
     Records of one seed come with their 95 % intervals. Of several seeds there is the
     mean with the standard deviation over seeds, and a cell that lacks some says how
     many it has.
 
     Args:
-      records: of one classifier on one split in any order, the clean ones among them.
+      found: of one classifier on one split in any order, the clean records among them.
     """
-    records = list(records)
+    found = list(found)
+    records = [each for each in found if isinstance(each, Record)]
     seeds = len({_seed(record) for record in records})
     clean: dict[tuple[str, str, int], Seeds] = {}
     rows: Rows = {}
@@ -37,6 +40,9 @@ def render_table(records: Iterable[Record]) -> str:
             cell = row.setdefault(record.epsilon, {})
         cell[_seed(record)] = record
     lines = [_headline(of_seeds, seeds) for of_seeds in clean.values()]
+    figures = calibration_figures(found)
+    if figures:
+        lines.append(", ".join(f"{name} {value}" for name, value in figures.items()))
     if rows:
         epsilons = sorted({e for row in rows.values() for e in row}, key=Fraction)
         cells = [["accuracy under", "loss", *(f"epsilon {e}" for e in epsilons)]]
@@ -49,6 +55,34 @@ def render_table(records: Iterable[Record]) -> str:
             cells.append([attack, "" if loss == "none" else loss, *shown])
         lines += ["", *aligned(cells), *_warnings(rows)]
     return "\n".join(lines)
+
+
+def calibration_figures(found: Iterable[Record | Finding]) -> dict[str, str]:
+    """Calibration and top-k accuracy by name, as text: mean ± deviation over seeds.
+
+    Args:
+      found: of one classifier; its findings of kind "clean" are used.
+    """
+    clean = [
+        each.values
+        for each in found
+        if isinstance(each, Finding) and each.kind == "clean"
+    ]
+    if not clean:
+        return {}
+    figures = {
+        "ECE": ("%", 2, [v["expected_calibration_error"] for v in clean]),
+        "NLL": ("", 4, [v["negative_log_likelihood"] for v in clean]),
+        "Brier": ("", 4, [v["brier_score"] for v in clean]),
+    }
+    for k in sorted(set(clean[0]["top_k"]) - {"1"}, key=int):
+        figures[f"top {k}"] = ("%", 1, [v["top_k"][k] for v in clean])
+    return {
+        name: " ".join(
+            filter(None, [_mean_and_deviation(values, digits=digits, unit=unit), unit])
+        )
+        for name, (unit, digits, values) in figures.items()
+    }
 
 
 def _seed(record: Record) -> int:
@@ -86,11 +120,14 @@ def _cell(of_seeds: Seeds, seeds: int) -> str:
     return f"{100 * record.value:.1f} [{100 * record.low:.1f}, {100 * record.high:.1f}]"
 
 
-def _mean_and_deviation(shares: Sequence[float], *, digits: int) -> str:
-    mean = f"{100 * np.mean(shares):.{digits}f}"
-    if len(shares) == 1:
+def _mean_and_deviation(
+    values: Sequence[float], *, digits: int, unit: str = "%"
+) -> str:
+    scale = 100 if unit == "%" else 1
+    mean = f"{scale * np.mean(values):.{digits}f}"
+    if len(values) == 1:
         return mean
-    return f"{mean} ± {100 * np.std(shares, ddof=1):.{digits}f}"
+    return f"{mean} ± {scale * np.std(values, ddof=1):.{digits}f}"
 
 
 def aligned(cells: list[list[str]]) -> list[str]:

@@ -4,7 +4,15 @@ The caller reduces. Hyperparameters are keyword-only; numeric ones may be traced
 """
 
 from robustlabels.losses.cross_entropy import cross_entropy
+from robustlabels.losses.label_noise import (
+    backward_corrected,
+    backward_targets,
+    check_noise_matrix,
+    estimate_noise_matrix,
+    forward_corrected,
+)
 from robustlabels.losses.margin import margin
+from robustlabels.losses.mixing import gmcel_penalty, sg_mcel_penalty
 from robustlabels.losses.prototype import (
     glvq,
     relative_distance,
@@ -13,6 +21,16 @@ from robustlabels.losses.prototype import (
     sng_pooled,
     sng_softmin,
     squared_distances,
+)
+from robustlabels.losses.soft_targets import (
+    gmcel_targets,
+    infogain_targets,
+    kld_regularized_cross_entropy,
+    mcel_targets,
+    one_hot_targets,
+    sg_mcel_targets,
+    smoothed_targets,
+    soft_target_cross_entropy,
 )
 from robustlabels.losses.transfer import (
     exponential,
@@ -23,17 +41,32 @@ from robustlabels.losses.transfer import (
 )
 
 __all__ = [
+    "backward_corrected",
+    "backward_targets",
+    "check_noise_matrix",
     "cross_entropy",
+    "estimate_noise_matrix",
     "exponential",
+    "forward_corrected",
     "glvq",
+    "gmcel_penalty",
+    "gmcel_targets",
     "identity",
+    "infogain_targets",
+    "kld_regularized_cross_entropy",
     "margin",
+    "mcel_targets",
+    "one_hot_targets",
     "relative_distance",
+    "sg_mcel_penalty",
+    "sg_mcel_targets",
     "sigmoid",
+    "smoothed_targets",
     "sng",
     "sng_correct",
     "sng_pooled",
     "sng_softmin",
+    "soft_target_cross_entropy",
     "softplus",
     "squared_distances",
     "swish",

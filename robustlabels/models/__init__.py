@@ -15,6 +15,7 @@ from robustlabels.models.layers import (
 )
 from robustlabels.models.network import Network
 from robustlabels.models.prototype_init import class_kmeans, class_means, class_samples
+from robustlabels.models.resnet import CIFARResNet, ResNet
 
 __all__ = [
     "ACTIVATIONS",
@@ -22,6 +23,7 @@ __all__ = [
     "MLP",
     "NORMS",
     "Block",
+    "CIFARResNet",
     "Constant",
     "Conv",
     "Encoder",
@@ -30,6 +32,7 @@ __all__ = [
     "Network",
     "Normalize",
     "Prototypes",
+    "ResNet",
     "Softmax",
     "activation",
     "class_kmeans",

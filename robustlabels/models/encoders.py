@@ -6,7 +6,6 @@ every layer to its output, in the order of the flow.
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -16,12 +15,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from robustlabels import _validate
-from robustlabels.models.layers import Block, max_pool
+from robustlabels.models.layers import Activations, Block, ImageShape, max_pool
+from robustlabels.models.resnet import CIFARResNet, ResNet
 
-__all__ = ["CNN", "MLP", "LinearMap"]
-
-ImageShape = tuple[int, int, int]
-Activations = OrderedDict[str, Array]
+__all__ = ["CNN", "MLP", "CIFARResNet", "LinearMap", "ResNet"]
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
-"""What encoders are made of: constants, activations, pooling, one block."""
+"""What encoders are made of: types, constants, activations, pooling, one block."""
 
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import jax
@@ -11,6 +12,9 @@ from jaxtyping import Array, Float
 
 from robustlabels import _validate
 from robustlabels.models.conv import Conv
+
+ImageShape = tuple[int, int, int]
+Activations = OrderedDict[str, Array]
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -58,21 +62,45 @@ def kernel_init(name: str) -> nnx.initializers.Initializer:
 
 def max_pool(
     x: Float[Array, " batch height width channels"],
-) -> Float[Array, " batch half_height half_width channels"]:
-    """The maximum of each 2 x 2 pixels; an odd last row or column is left out.
+    *,
+    size: int = 2,
+    stride: int = 2,
+    padding: int = 0,
+) -> Float[Array, " batch new_height new_width channels"]:
+    """The maximum of each window of size x size pixels.
 
-    Four strided slices instead of `lax.reduce_window`, whose gradient is some 15 times
-    slower on a CPU; and a choice instead of `jnp.maximum`, whose gradient compares the
-    maximum with each input for equality: where XLA fuses, it computes both again with
-    other rounding, and gradients get lost. Of tied pixels the first is taken.
+    Strided slices instead of `lax.reduce_window`, whose gradient is slower on a CPU,
+    some 15 times for 2 x 2; and a choice instead of `jnp.maximum`, whose gradient
+    compares the maximum with each input for equality: where XLA fuses, it computes both
+    again with other rounding, and gradients get lost. Of tied pixels the first is
+    taken.
+
+    Args:
+      x: images or feature maps.
+      size: side of the windows in pixels.
+      stride: pixels between two windows, at least 1. Last rows and columns that fill no
+        window are left out.
+      padding: pixels on each side that are never the maximum, less than `size`.
+
+    Raises:
+      ValueError: for a number out of its range.
 
     >>> print(max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1)).reshape(2, 2))
     [[ 5.  7.]
      [13. 15.]]
     """
-    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
-    corners = [x[:, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
-    return functools.reduce(lambda a, b: jnp.where(b > a, b, a), corners)
+    _validate.count(size=size, stride=stride)
+    fix = "Each window needs a pixel of the image: pad less than its size."
+    _validate.in_range(0, size - 1, padding=padding, fix=fix)
+    sides = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    x = jnp.pad(x, sides, constant_values=-jnp.inf)
+    height, width = (max(0, n - size + stride) // stride * stride for n in x.shape[1:3])
+    cells = [
+        x[:, i : i + height : stride, j : j + width : stride]
+        for i in range(size)
+        for j in range(size)
+    ]
+    return functools.reduce(lambda a, b: jnp.where(b > a, b, a), cells)
 
 
 class Constant(nnx.Variable):
@@ -123,7 +151,9 @@ class Block(nnx.Module):
       in_features: channels or features of the input.
       out_features: channels or features of the output.
       kernel_size: None for a dense map of the last axis, or the side in pixels of the
-        square kernel of a convolution with padding "SAME".
+        square kernel of a convolution. It pads by half a kernel on each side, so that
+        the size stays with a stride of 1.
+      stride: pixels between two outputs of the convolution, at least 1.
       activation: a name of `ACTIVATIONS`.
       norm: "none" or "batch" (Ioffe & Szegedy, 2015; running averages with momentum
         0.9).
@@ -144,6 +174,7 @@ class Block(nnx.Module):
         out_features: int,
         *,
         kernel_size: int | None = None,
+        stride: int = 1,
         activation: str = "relu",
         norm: str = "none",
         dtype: DTypeLike = jnp.float32,
@@ -160,8 +191,14 @@ class Block(nnx.Module):
         if kernel_size is None:
             self.linear = nnx.Linear(in_features, out_features, **common)
         else:
+            sides = ((kernel_size - 1) // 2, kernel_size // 2)
             self.linear = Conv(
-                in_features, out_features, kernel_size=kernel_size, **common
+                in_features,
+                out_features,
+                kernel_size=kernel_size,
+                stride=stride,
+                padding=(sides, sides),
+                **common,
             )
         self.norm = nnx.data(
             nnx.BatchNorm(out_features, momentum=0.9, dtype=jnp.dtype(dtype), rngs=rngs)
@@ -172,9 +209,15 @@ class Block(nnx.Module):
 
     def __call__(
         self, x: Float[Array, " batch *spatial in_features"], *, train: bool = False
-    ) -> Float[Array, " batch *spatial out_features"]:
+    ) -> Float[Array, " batch *new_spatial out_features"]:
         """Apply the block; `train` takes statistics from the batch and updates them."""
+        return activation(self.activation)(self.preactivation(x, train=train))
+
+    def preactivation(
+        self, x: Float[Array, " batch *spatial in_features"], *, train: bool = False
+    ) -> Float[Array, " batch *new_spatial out_features"]:
+        """What the activation is applied to."""
         x = self.linear(x)
         if self.norm is not None:
             x = self.norm(x, use_running_average=not train)
-        return activation(self.activation)(x)
+        return x

@@ -5,6 +5,7 @@ from typing import Any
 
 from robustlabels.report.formats import NOTHING, Number, count, listed, number, percent
 from robustlabels.report.html import Html, breakable, element, joined
+from robustlabels.report.mixing import collapse
 from robustlabels.report.robustness import Attacked, estimate
 from robustlabels.report.runs import Run
 from robustlabels.report.tables import table
@@ -35,6 +36,7 @@ def caveats(run: Run, attacked: Attacked) -> list[str]:
         said.append(f"Diverged: {message}")
     elif not run.records and not run.findings:
         said.append("Not evaluated yet.")
+    said += [*_swapped(run), *collapse(run)]
     for name, sign in signs(run).items():
         if sign["yes"]:
             seeds = sign["yes"], sign["of"]
@@ -43,6 +45,18 @@ def caveats(run: Run, attacked: Attacked) -> list[str]:
     for found in run.found("hidden_gradient"):
         said += map(str, found.content.values.get("warnings", []))
     return list(dict.fromkeys([*said, *_gap(run, attacked), *_zeros(run, attacked)]))
+
+
+def _swapped(run: Run) -> list[str]:
+    data = run.config.get("data", {})
+    rate = data.get("swap_rate")
+    if not rate or data.get("noisy_validation"):
+        return []
+    return [
+        f"Clean validation: {percent(rate)} % of the training labels are swapped, and "
+        "the best epoch was chosen on labels that are not. Who has only noisy labels "
+        "cannot choose so."
+    ]
 
 
 def signs(run: Run) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,15 @@ import string
 from collections.abc import Sequence
 
 from robustlabels._files import whole
-from robustlabels.report import caveats, galleries, overview, sections, tables, theme
+from robustlabels.report import (
+    caveats,
+    galleries,
+    mixing,
+    overview,
+    sections,
+    tables,
+    theme,
+)
 from robustlabels.report.formats import count, listed
 from robustlabels.report.html import Html, element, joined
 from robustlabels.report.robustness import Attacked, clean_accuracy, estimate
@@ -64,6 +72,7 @@ def _sections(runs: Sequence[Run], page: pathlib.Path) -> list[Section]:
         sections.confidence(runs, page),
         sections.calibration(runs, page),
         sections.confusion(runs, page),
+        mixing.mixing(runs, page),
         galleries.examples(runs, page),
         _fallen(runs, attacked, page),
         galleries.fooling(runs, page),

@@ -4,12 +4,17 @@ import dataclasses
 import json
 import os
 import pathlib
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 from robustlabels.evaluation.records import Finding, Record
 
-__all__ = ["Run", "Sourced", "find_runs", "flat", "read_runs"]
+__all__ = ["Matrix", "Run", "Sourced", "find_runs", "flat", "read_runs"]
+
+_MATRICES = "similarity", "noise_matrix", "targets"
 
 Content = TypeVar("Content", bound=Record | Finding)
 
@@ -21,6 +26,23 @@ class Sourced(Generic[Content]):
     path: pathlib.Path
     seed: int
     content: Content
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """A matrix over classes, or one a seed, [seeds, classes, classes].
+
+    Attributes:
+      path: the file that holds it.
+      values: the matrix.
+      class_names: of rows and columns.
+      source: how it was made, as the config says.
+    """
+
+    path: pathlib.Path
+    values: np.ndarray
+    class_names: tuple[str, ...]
+    source: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +59,7 @@ class Run:
       metrics: the lines of each seed, an epoch a line.
       diverged: why and when training was given up; None if it was not.
       cell: what a sweep varied and set to which value; empty outside of sweeps.
+      matrices: "similarity", "noise_matrix" and "targets", as far as there are any.
     """
 
     folder: pathlib.Path
@@ -48,6 +71,7 @@ class Run:
     metrics: dict[int, list[dict[str, Any]]]
     diverged: dict[str, Any] | None
     cell: dict[str, Any]
+    matrices: dict[str, Matrix]
 
     def found(self, kind: str) -> list[Sourced[Finding]]:
         """The findings of a kind, one a seed: over the most examples, the latest."""
@@ -186,7 +210,22 @@ def _read_run(folder: pathlib.Path, name: str) -> Run:
         metrics=_read_metrics(folder / "metrics.jsonl", seed),
         diverged=_read(diverged) if diverged.is_file() else None,
         cell=_cells(folder.parent).get(folder.name, {}),
+        matrices={
+            name: _read_matrix(path)
+            for name in _MATRICES
+            if (path := folder / f"{name}.npz").is_file()
+        },
     )
+
+
+def _read_matrix(path: pathlib.Path) -> Matrix:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = tuple(map(str, arrays["class_names"].tolist()))
+            source = json.loads(str(arrays["source"]))
+            return Matrix(path, arrays["matrix"], names, source)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged ({error}).") from error
 
 
 def _record(fields: dict[str, Any]) -> Record:

@@ -24,7 +24,9 @@ __all__ = [
     "confidence",
     "configs",
     "confusion",
+    "drawn_section",
     "figure",
+    "panels",
     "paths",
     "robustness",
     "training",
@@ -88,20 +90,20 @@ def figure(
     )
 
 
-def _panels(
+def panels(
     topic: str, drawn: Sequence[tuple[str, str, "Figure"]], *, titles: bool
 ) -> Html:
     """Figures side by side as far as there is room: of a title, an alt text each."""
-    panels = []
+    shown = []
     for number, (title, alt, drawing) in enumerate(drawn):
         svg = theme.to_svg(drawing, f"{topic}-{number}", f"{title}: {alt}")
         heading = element("h3", title) if titles else None
-        panels.append(element("div", heading, svg, class_="panel"))
-    small = " small" if len(panels) > _COMPARABLE else ""
-    return element("div", panels, class_="panels" + small)
+        shown.append(element("div", heading, svg, class_="panel"))
+    small = " small" if len(shown) > _COMPARABLE else ""
+    return element("div", shown, class_="panels" + small)
 
 
-def _drawn(
+def drawn_section(
     identity: str,
     title: str,
     content: Html,
@@ -151,18 +153,18 @@ def robustness(
     by_attack = 2 <= len(shown) <= _COMPARABLE
     if by_attack:
         names = [run.name for run in shown]
-        panels = {
+        by_panel = {
             a: [line(r, a, r.name, i) for i, r in enumerate(shown)]
             for a in attacked.attacks
         }
     else:
         names = attacked.attacks
-        panels = {
+        by_panel = {
             r.name: [line(r, a, a, i) for i, a in enumerate(attacked.attacks)]
             for r in shown
         }
     drawn = []
-    for title, lines in panels.items():
+    for title, lines in by_panel.items():
         there = [line for line in lines if line.curve]
         drawn.append((title, _spoken(there), figures.robustness(there)))
     several = any(len(run.clean()) > 1 for run in shown)
@@ -183,10 +185,10 @@ def robustness(
         ),
     ]
     body = joined(
-        _legend(names), _panels("robustness", drawn, titles=len(drawn) > 1 or by_attack)
+        _legend(names), panels("robustness", drawn, titles=len(drawn) > 1 or by_attack)
     )
     content = figure(body, caption, sources, page)
-    return _drawn("robustness", "Robustness curves", content, drawn)
+    return drawn_section("robustness", "Robustness curves", content, drawn)
 
 
 def _spoken(lines: Sequence[figures.Line]) -> str:
@@ -225,9 +227,9 @@ def confidence(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         "is the median. A classifier that knows what it does not know is sure of "
         "test images only." + _pooled(runs, "clean")
     )
-    body = _panels("confidence", drawn, titles=len(drawn) > 1)
+    body = panels("confidence", drawn, titles=len(drawn) > 1)
     content = figure(body, caption, sources, page)
-    return _drawn("confidence", "Confidence", content, drawn)
+    return drawn_section("confidence", "Confidence", content, drawn)
 
 
 def calibration(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
@@ -250,9 +252,9 @@ def calibration(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         "the accuracy. Below: how many images fall into each bin; gaps of few images "
         "mean little." + _pooled(runs, "clean")
     )
-    body = _panels("calibration", drawn, titles=len(drawn) > 1)
+    body = panels("calibration", drawn, titles=len(drawn) > 1)
     content = figure(body, caption, sources, page)
-    return _drawn("calibration", "Calibration", content, drawn)
+    return drawn_section("calibration", "Calibration", content, drawn)
 
 
 def confusion(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
@@ -274,9 +276,9 @@ def confusion(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         "errors are drawn stronger than in proportion so that rare ones show."
         + _pooled(runs, "clean")
     )
-    body = _panels("confusion", drawn, titles=len(drawn) > 1)
+    body = panels("confusion", drawn, titles=len(drawn) > 1)
     content = figure(body, caption, sources, page)
-    return _drawn("confusion", "Confusion", content, drawn)
+    return drawn_section("confusion", "Confusion", content, drawn)
 
 
 def _worst(matrix: np.ndarray, names: Sequence[str]) -> str:
@@ -311,9 +313,9 @@ def training(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         "Loss of training (orange) and validation (blue) above, validation error "
         "below, by epoch; a line a seed. The dot is the epoch whose model is kept."
     )
-    body = _panels("training", drawn, titles=len(drawn) > 1)
+    body = panels("training", drawn, titles=len(drawn) > 1)
     content = figure(body, caption, sources, page)
-    return _drawn("training", "Training", content, drawn)
+    return drawn_section("training", "Training", content, drawn)
 
 
 def _error(line: dict) -> float:

@@ -31,6 +31,7 @@ class Epochs:
       stretch: most steps in one program.
       patience: epochs without a better one after which a replica stops; 0 never does.
       learning_rate: for the record.
+      learned: (params of the objective) -> arrays by name, for the record.
     """
 
     programs: replicas.Programs
@@ -42,6 +43,7 @@ class Epochs:
     stretch: int
     patience: int
     learning_rate: optax.Schedule
+    learned: Callable
 
     @property
     def steps(self) -> int:
@@ -101,6 +103,7 @@ class Epochs:
                     "validation_error": error,
                     "learning_rate": self._rate(position.step - 1),
                     "examples_per_second": speed,
+                    **self._of_objective(candidate, replica),
                 }
                 write(position.step, replica, figures)
             position = position._replace(sums=self._no_sums())
@@ -160,6 +163,21 @@ class Epochs:
     def _validated(self, candidate: Any) -> list[list[float]]:
         """Loss and error of each replica on the validation split."""
         return self.programs.validate(candidate).tolist()
+
+    def _of_objective(self, candidate: Any, replica: int) -> dict[str, Any]:
+        """What the objective has learned: an entry a class, and how these spread."""
+        _, _, params = candidate
+        figures = {}
+        learned = self.learned(jax.tree.map(lambda x: x[replica], params))
+        for name, values in learned.items():
+            values = np.asarray(values, np.float64)
+            figures |= {
+                f"{name}_mean": float(values.mean()),
+                f"{name}_min": float(values.min()),
+                f"{name}_max": float(values.max()),
+                name: values.tolist(),
+            }
+        return figures
 
     def _no_sums(self) -> list[list[float]]:
         return [[0.0, 0.0] for _ in self.seeds]

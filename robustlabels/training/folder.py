@@ -83,7 +83,10 @@ class RunFolder(contextlib.ExitStack):
             )
 
     def write(
-        self, step: int, replica: int, figures: Mapping[str, float | int]
+        self,
+        step: int,
+        replica: int,
+        figures: Mapping[str, float | int | list[float]],
     ) -> None:
         """Writes the figures of a replica at a step."""
         if self._workdir is None:

@@ -22,6 +22,7 @@ from robustlabels.training import replicas
 from robustlabels.training.checkpoints import Checkpoints
 from robustlabels.training.epochs import Epochs
 from robustlabels.training.folder import RunFolder
+from robustlabels.training.optimizers import apart
 from robustlabels.training.standing import Fitted, Standing
 from robustlabels.training.step import make_step, predictor
 
@@ -39,6 +40,7 @@ def fit(
     batch_size: int = 100,
     input_noise: float = 0.0,
     average_decay: float = 0.0,
+    objective_learning_rate: float = 0.01,
     patience: int = 0,
     stretch: int = 500,
     eval_batch_size: int = 1000,
@@ -51,11 +53,12 @@ def fit(
 ) -> Fitted:
     """Trains a model on a data set and keeps what was best on its validation split.
 
-    The data live on the device and whole stretches of steps run in one program. Each
-    epoch visits every example once, in an order of its own; the last batch is filled
-    up with examples that do not count (but do enter batch statistics). Best is the
-    smallest validation error, then the smallest loss under the objective of the end of
-    training, so that epochs compare; the untrained model is epoch 0.
+    The data live on the device, or above 2 GiB come there some steps at a time, and
+    whole stretches of steps run in one program. Each epoch visits every example once,
+    in an order of its own; the last batch is filled up with examples that do not count
+    (but do enter batch statistics). Best is the smallest validation error, then the
+    smallest loss under the objective of the end of training, so that epochs compare;
+    the untrained model is epoch 0.
 
     Several models are replicas, trained in one program: replica r has the seed `seed` +
     r, an order, a best epoch and an end of its own, as if it were trained alone.
@@ -75,6 +78,8 @@ def fit(
       input_noise: standard deviation of Gaussian noise on training images, in pixels.
       average_decay: of an exponential moving average of the weights, in [0, 1), which
         then is what is validated and kept; 0 keeps none.
+      objective_learning_rate: constant rate of the same optimiser for what the
+        objective learns beside the model, if it does; weight decay spares that.
       patience: stop after so many epochs without a better one; 0 never stops.
       stretch: most steps in one program, between two signs of progress.
       eval_batch_size: examples a step of validation.
@@ -104,6 +109,7 @@ def fit(
         batch_size=batch_size,
         input_noise=input_noise,
         average_decay=average_decay,
+        objective_learning_rate=objective_learning_rate,
         patience=patience,
         stretch=stretch,
         eval_batch_size=eval_batch_size,
@@ -123,6 +129,9 @@ def fit(
     num_steps = num_epochs * steps_per_epoch
     learning_rate = schedule(num_steps)
     transformation = optimizer(learning_rate)
+    if family.init(jax.random.key(seed)):
+        own = optimizer(optax.constant_schedule(objective_learning_rate))
+        transformation = apart(transformation, own)
     mesh = mesh or parallel.make_mesh()
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
     graphdef, state = replicas.stacked(
@@ -156,12 +165,14 @@ def fit(
         stretch=stretch,
         patience=patience,
         learning_rate=learning_rate,
+        learned=family.learned,
     )
     settings = {
         "num_epochs": num_epochs,
         "batch_size": batch_size,
         "input_noise": input_noise,
         "average_decay": average_decay,
+        "objective_learning_rate": objective_learning_rate,
         "patience": patience,
         "seeds": list(seeds),
         "examples": size,
@@ -222,13 +233,15 @@ def _models(model: nnx.Module | Sequence[nnx.Module]) -> list[nnx.Module]:
 def _fitted(
     graphdef: nnx.GraphDef, family: Family, best: Any, standings: tuple[Standing, ...]
 ) -> Fitted:
-    classifiers = []
+    models, objectives, classifiers = [], [], []
     for replica in range(len(standings)):
         parts = jax.tree.map(operator.itemgetter(replica), best)
         params, statistics, learned = parts
+        models.append(nnx.merge(graphdef, params, statistics, copy=True))
+        objectives.append(family.at(learned, 1.0))
         predict = predictor(graphdef, params, statistics)
-        classifiers.append(bind(family.at(learned, 1.0), predict))
-    return Fitted(tuple(classifiers), standings)
+        classifiers.append(bind(objectives[-1], predict))
+    return Fitted(tuple(models), tuple(objectives), tuple(classifiers), standings)
 
 
 def check_options(
@@ -237,6 +250,7 @@ def check_options(
     batch_size: int,
     input_noise: float,
     average_decay: float,
+    objective_learning_rate: float,
     patience: int,
     stretch: int,
     eval_batch_size: int,
@@ -258,6 +272,12 @@ def check_options(
     _validate.in_range(0.0, math.inf, input_noise=input_noise, fix="The paper: 0.5.")
     _validate.in_range(
         0.0, 1.0 - 1e-9, average_decay=average_decay, fix="0.999 is usual; 0 is none."
+    )
+    _validate.in_range(
+        0.0,
+        math.inf,
+        objective_learning_rate=objective_learning_rate,
+        fix="0.01 is usual; 0 leaves what the objective learns as it starts.",
     )
     _validate.in_range(
         0.0, math.inf, checkpoint_seconds=checkpoint_seconds, fix="60 is usual."

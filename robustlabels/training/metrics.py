@@ -46,13 +46,17 @@ class MetricsWriter:
         self._add_event(after + 1, session_log={"status": "START"})
 
     def write(
-        self, step: int, figures: Mapping[str, float | int], *, tag: str = "{}"
+        self,
+        step: int,
+        figures: Mapping[str, float | int | list[float]],
+        *,
+        tag: str = "{}",
     ) -> None:
         """Writes the figures of a step, so that a kill loses none.
 
         Args:
           step: the step they belong to.
-          figures: by name.
+          figures: by name; lists go to the file alone.
           tag: what TensorBoard calls them; {} stands for the name.
 
         Raises:
@@ -64,6 +68,7 @@ class MetricsWriter:
             values = [
                 {"tag": tag.format(name), "simple_value": value}
                 for name, value in figures.items()
+                if not isinstance(value, list)
             ]
             self._add_event(step, summary={"value": values})
         except OSError as error:

@@ -111,6 +111,21 @@ def adamw(
     )
 
 
+def apart(
+    model: optax.GradientTransformation, objective: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    """An optimiser each for params["model"] and params["objective"].
+
+    >>> params = {"model": jax.numpy.ones(1), "objective": jax.numpy.ones(1)}
+    >>> both = apart(optax.sgd(0.5), optax.sgd(0.1))
+    >>> updates, _ = both.update(params, both.init(params), params)
+    >>> print(updates["model"], updates["objective"])
+    [-0.5] [-0.1]
+    """
+    names = {"model": "model", "objective": "objective"}
+    return optax.partition({"model": model, "objective": objective}, names)
+
+
 def _decay_of_gradient(weight_decay: float) -> optax.GradientTransformation:
     _check_decay(weight_decay)
     return optax.add_decayed_weights(weight_decay, mask=_kernels)

@@ -4,6 +4,7 @@ Everything that changes while training carries the replicas in front, one of the
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Int, Key
 
 from robustlabels import parallel
 from robustlabels.data import Dataset, Split, as_float, filled_batches
@@ -28,6 +29,9 @@ from robustlabels.training.step import (
     predictor,
     run_stretch,
 )
+
+_RESIDENT = 2**31  # bytes of images: a larger split is not put on the devices
+_PIECE = 2**28  # bytes of images that are brought to them at a time instead
 
 
 class Programs(NamedTuple):
@@ -102,15 +106,15 @@ def programs(
       graphdef: structure of the model.
       family: the objectives along training.
       step: of one replica, from `make_step`.
-      dataset: its training and validation images go to every device, once.
+      dataset: its training and validation images go to every device: once, or, of a
+        split of more than 2 GiB, some steps at a time, while the devices are at the
+        steps before. The numbers are the same.
       eval_batch_size: examples a step of validation.
       at_once: how many replicas are vmapped; 0 is all of them, or, on a CPU, one after
         another, for a vmapped convolution is several times slower there.
       mesh: every batch is split over it.
     """
     replicated = parallel.replicate(jnp.zeros(()), mesh).sharding
-    train = parallel.replicate(tuple(dataset.train), mesh)
-    held_out, counts = _held_out(dataset.validation, eval_batch_size, mesh)
 
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=replicated)
     def run(state, order, mask, keys, train):
@@ -121,15 +125,13 @@ def programs(
 
         return _over_replicas(one, at_once)(state, order, mask, keys)
 
-    @jax.jit
-    def validate(candidate, batches):
-        return _figures(graphdef, family, mesh, candidate, batches, counts)
+    judge = functools.partial(_judge, graphdef, family, mesh)
+    validate = _validation(judge, dataset.validation, eval_batch_size, mesh)
 
     def validate_all(candidate):
         size = len(jax.tree.leaves(candidate)[0])
         one_by_one = (jax.tree.map(lambda x, r=r: x[r], candidate) for r in range(size))
-        parts = [validate(replica, held_out) for replica in one_by_one]
-        return np.array(jax.device_get(parts), np.float64)
+        return np.array(jax.device_get(validate(one_by_one)), np.float64)
 
     @functools.partial(jax.jit, donate_argnums=2, out_shardings=replicated)
     def keep(better, candidate, best):
@@ -139,7 +141,7 @@ def programs(
         return jax.tree.map(choose, candidate, best)
 
     return Programs(
-        run=lambda *arguments: run(*arguments, train),
+        run=_training(run, dataset.train, mesh),
         candidate=lambda state: (*evaluated(state), state.params["objective"]),
         validate=validate_all,
         keep=keep,
@@ -177,34 +179,83 @@ def _over_replicas(function: Callable, at_once: int) -> Callable:
     return over
 
 
-def _held_out(
-    split: Split, batch_size: int, mesh: Mesh
-) -> tuple[tuple[Array, Array], Bool[np.ndarray, " filled"]]:
-    """A split in batches on every device, and which of all entries count."""
-    index, mask = filled_batches(np.arange(len(split.labels)), batch_size)
-    batches = split.images[index], split.labels[index]
-    return parallel.replicate(batches, mesh), mask.reshape(-1)
+def _training(run: Callable, split: Split, mesh: Mesh) -> Callable:
+    """`run` of a state, orders, masks and keys, with the examples at hand."""
+    if _nbytes(split) <= _RESIDENT:
+        train = _placed(split, np.s_[:], mesh)
+        return lambda *arguments: run(*arguments, train)
+
+    def run_pieces(state, order, mask, keys):
+        found = []
+        step_bytes = order[:, 0].size * _nbytes(split) // len(split.labels)
+        size = max(1, _PIECE // step_bytes)
+        for start in range(0, order.shape[1], size):
+            part = np.s_[:, start : start + size]
+            ids = order[part]
+            examples = _placed(split, ids.reshape(-1), mesh)
+            jax.block_until_ready(found[-1:])  # at most two pieces are on the devices
+            places = np.arange(ids.size, dtype=ids.dtype).reshape(ids.shape)
+            state, metrics = run(state, places, mask[part], keys, examples)
+            found.append(metrics)
+        return state, jax.tree.map(lambda *m: jnp.concatenate(m, axis=1), *found)
+
+    return run_pieces
 
 
-def _figures(
-    graphdef: nnx.GraphDef,
-    family: Family,
-    mesh: Mesh,
-    candidate: Any,
-    batches: tuple[Array, Array],
-    counts: Bool[np.ndarray, " filled"],
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean loss and error of a model under the objective of the end of training."""
+def _validation(judge: Callable, split: Split, batch_size: int, mesh: Mesh) -> Callable:
+    """(models) -> mean loss and error of each on a split, see `_judge`."""
+    index, counts = filled_batches(np.arange(len(split.labels)), batch_size)
+
+    def means(loss, wrong):
+        mask = jnp.asarray(counts.reshape(-1))
+        return tuple(masked_mean(each.reshape(-1), mask) for each in (loss, wrong))
+
+    if _nbytes(split) <= _RESIDENT:
+        held_out = _placed(split, index, mesh)
+
+        @jax.jit
+        def validate(candidate, batches):
+            return means(*jax.lax.map(judge(candidate), batches))
+
+        return lambda candidates: [validate(each, held_out) for each in candidates]
+
+    judge_batch = jax.jit(lambda candidate, batch: judge(candidate)(batch))
+    means_of_batches = jax.jit(lambda batches: means(*map(jnp.stack, batches)))
+
+    def validate_batches(candidates):
+        candidates, found = list(candidates), []
+        for ids in index:
+            batch = _placed(split, ids, mesh)
+            jax.block_until_ready(found[-1:])  # at most two batches are on the devices
+            found.append([judge_batch(each, batch) for each in candidates])
+        by_model = zip(*found, strict=True)
+        return [means_of_batches(list(zip(*each, strict=True))) for each in by_model]
+
+    return validate_batches
+
+
+def _placed(split: Split, index: Any, mesh: Mesh) -> tuple[Array, Array]:
+    """Images and class ids on every device."""
+    return parallel.replicate((split.images[index], split.labels[index]), mesh)
+
+
+def _nbytes(split: Split) -> int:
+    """What the images take in memory."""
+    return math.prod(split.images.shape) * split.images.dtype.itemsize
+
+
+def _judge(
+    graphdef: nnx.GraphDef, family: Family, mesh: Mesh, candidate: Any
+) -> Callable:
+    """(images, labels) -> loss of each under the end's objective, and who is wrong."""
     params, statistics, learned = candidate
     predict = predictor(graphdef, params, statistics)
     objective = family.at(learned, 1.0)
 
-    def figures(batch):
+    def judged(batch):
         images, labels = (parallel.constrain(part, mesh) for part in batch)
         outputs = predict(as_float(images))
         wrong = jnp.argmax(objective.scores(outputs), axis=-1) != labels
         return objective.loss(outputs, labels), wrong
 
-    loss, wrong = (part.reshape(-1) for part in jax.lax.map(figures, batches))
-    mask = jnp.asarray(counts)
-    return masked_mean(loss, mask), masked_mean(wrong, mask)
+    return judged

@@ -10,7 +10,7 @@ import optax
 
 from robustlabels import _validate
 
-__all__ = ["constant", "cosine", "step"]
+__all__ = ["constant", "cosine", "exponential", "step"]
 
 _SHARE = "It is a share of the training."
 
@@ -55,6 +55,35 @@ def cosine(
         num_steps,
         warmup,
         lambda steps: optax.cosine_decay_schedule(peak, steps, alpha=final),
+    )
+
+
+def exponential(
+    peak: float, num_steps: int, *, warmup: float = 0.0, final: float = 0.01
+) -> optax.Schedule:
+    """By the same factor in every step, from the peak down.
+
+    Args:
+      peak: learning rate, not negative.
+      num_steps: length of the training.
+      warmup: share of the steps over which the rate climbs from 0, in [0, 1].
+      final: last learning rate as a share of the peak, in (0, 1].
+
+    Raises:
+      ValueError: for a value out of range.
+
+    >>> print(round(float(exponential(0.1, 100)(50)), 6))
+    0.01
+    """
+    fix = "It is a share of the peak, and above 0."
+    _validate.in_range(1e-30, 1.0, final=final, fix=fix)
+    return _warmed_up(
+        peak,
+        num_steps,
+        warmup,
+        lambda steps: optax.exponential_decay(
+            peak, steps, final, end_value=peak * final
+        ),
     )
 
 

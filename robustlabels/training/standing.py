@@ -2,7 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from robustlabels.objective import Classifier
+from flax import nnx
+
+from robustlabels.objective import Classifier, Objective
 from robustlabels.training.step import TrainState
 
 __all__ = ["Diverged", "Fitted", "Position", "Standing"]
@@ -37,10 +39,14 @@ class Fitted(NamedTuple):
     """What training found best on validation, replica by replica.
 
     Attributes:
-      classifiers: the best model of each under the objective of the end of training.
+      models: the best model of each.
+      objectives: of the end of training, with what was learned beside the model.
+      classifiers: both in one.
       standings: epochs taken by each, the best of them, and its validation figures.
     """
 
+    models: tuple[nnx.Module, ...]
+    objectives: tuple[Objective, ...]
     classifiers: tuple[Classifier, ...]
     standings: tuple[Standing, ...]
 

@@ -1,5 +1,6 @@
 """Published data where it is at hand, and small TFDS sets written on the spot."""
 
+import io
 from pathlib import Path
 from typing import ClassVar
 
@@ -58,3 +59,52 @@ def write_set(squares_builder):
         return Path(builder.data_dir)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """Image files by split, with labels: of many sizes and kinds, as ImageNet has."""
+    rng = np.random.default_rng(0)
+
+    def photo(i):
+        small = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+        size = tuple(rng.integers(25, 90, 2).tolist())
+        image = Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+        mode, kind = {1: ("L", "jpeg"), 2: ("CMYK", "jpeg"), 3: ("P", "png")}.get(
+            i, ("RGB", "jpeg")
+        )
+        file = io.BytesIO()
+        image.convert(mode).save(file, kind)
+        return file.getvalue(), i % 3
+
+    train, validation = ([photo(i) for i in range(n)] for n in (24, 9))
+    return {
+        "train": train,
+        "validation": validation,
+        "test": [(photo(i)[0], -1) for i in range(4)],
+    }
+
+
+@pytest.fixture(scope="session")
+def photo_set(photos, write_set, tmp_path_factory):
+    """A folder with the set "photos", in the form of TFDS's imagenet2012."""
+    import tensorflow_datasets as tfds
+
+    def examples(self, split):
+        for i, (data, label) in enumerate(photos[split]):
+            name = f"{split}_{i}.JPEG"
+            yield name, {"image": io.BytesIO(data), "label": label, "file_name": name}
+
+    root = tmp_path_factory.mktemp("photos")
+    write_set(
+        root,
+        "photos",
+        FEATURES={
+            "image": tfds.features.Image(encoding_format="jpeg"),
+            "label": tfds.features.ClassLabel(names=["n01", "n02", "n03"]),
+            "file_name": tfds.features.Text(),
+        },
+        SPLITS={split: split for split in photos},
+        _generate_examples=examples,
+    )
+    return str(root)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
-from robustlabels.data import as_float
+from robustlabels.data import Rows, as_float, dataset
 from robustlabels.data.dataset import (
     Source,
     check_source,
@@ -141,3 +141,28 @@ def test_dividing_by_the_std_of_a_constant_channel_is_safe(value):
     mean, std = mean_and_std(np.full((1500, 3, 3, 1), value, np.float32))
     assert mean == np.float32(value)
     assert std == 1
+
+
+def test_a_memory_map_of_bytes_is_not_read(tmp_path):
+    def mapped(name, images):
+        np.save(tmp_path / name, images)
+        return np.load(tmp_path / name, mmap_mode="r")
+
+    split = make_split(mapped("bytes.npy", IMAGES), LABELS, where="mine")
+    assert isinstance(split.images, Rows)
+    assert split.images.shape == (3, 4, 5, 2)
+    split = make_split(mapped("grey.npy", IMAGES[..., 0]), LABELS, where="mine")
+    assert split.images.shape == (3, 4, 5, 1)
+    split = make_split(mapped("floats.npy", IMAGES / 2), LABELS, where="mine")
+    assert isinstance(split.images, np.ndarray)
+
+
+def test_mean_and_std_of_rows_are_those_of_the_first(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (1900, 3, 2, 3), dtype=np.uint8)
+    rows = Rows(images, np.arange(1900)[::-1])
+    for mine, expected in zip(mean_and_std(rows), mean_and_std(images), strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=1e-6)
+    monkeypatch.setattr(dataset, "_SEEN", 1500)
+    first = images[::-1][:1500]
+    for mine, expected in zip(mean_and_std(rows), mean_and_std(first), strict=True):
+        np.testing.assert_array_equal(mine, expected)

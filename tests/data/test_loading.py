@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustlabels.data import class_partners, load
+from robustlabels.data import Rows, class_partners, load, prepared
 
 IMAGES = np.arange(40, dtype=np.uint8).repeat(4).reshape(40, 2, 2)  # each is its number
 LABELS = np.repeat([0, 1], [30, 10])
@@ -83,11 +83,36 @@ def test_swaps_come_last_and_touch_the_training_labels_only(numbered):
     for before, after in zip(clean[2:4], noisy[2:4], strict=True):
         np.testing.assert_array_equal(before.labels, after.labels)
     assert numbers(clean.train) == numbers(noisy.train)
+    for data in (clean, noisy):
+        np.testing.assert_array_equal(data.clean_labels, clean.train.labels)
+        assert data.clean_labels.dtype == np.int32
     partners = class_partners(2, seed=3)
     for class_id, size in enumerate(np.bincount(clean.train.labels)):
         swapped = noisy.train.labels[clean.train.labels == class_id] != class_id
         assert swapped.sum() == round(0.4 * size)
     np.testing.assert_array_equal(partners, [1, 0])
+
+
+def test_validation_labels_are_swapped_if_asked_for_and_test_labels_never():
+    clean, noisy, noisier = (
+        load("digits", seed=3, **options)
+        for options in (
+            {"noisy_validation": True},
+            {"swap_rate": 0.4},
+            {"swap_rate": 0.4, "noisy_validation": True},
+        )
+    )
+    np.testing.assert_array_equal(noisy.validation.labels, clean.validation.labels)
+    np.testing.assert_array_equal(noisier.train.labels, noisy.train.labels)
+    for data in (noisy, noisier):
+        np.testing.assert_array_equal(data.validation.images, clean.validation.images)
+        np.testing.assert_array_equal(data.test.labels, clean.test.labels)
+    partners = class_partners(10, seed=3)
+    for class_id, size in enumerate(np.bincount(clean.validation.labels)):
+        labels = noisier.validation.labels[clean.validation.labels == class_id]
+        swapped = labels[labels != class_id]
+        assert len(swapped) == round(0.4 * size)
+        assert (swapped == partners[class_id]).all()
 
 
 def test_statistics_are_those_of_the_training_split():
@@ -110,6 +135,54 @@ def test_own_validation_and_test_splits_stay_as_they_are(tmp_path):
     assert numbers(data.validation) == list(range(24, 30))
     assert numbers(data.test) == list(range(30, 40))
     assert sorted(numbers(data.train)) == list(range(24))
+
+
+def test_a_validation_split_alone_is_the_test_split(tmp_path):
+    np.savez(
+        tmp_path / "two.npz",
+        train_images=IMAGES[:30],
+        train_labels=np.arange(30) % 2,
+        validation_images=IMAGES[30:],
+        validation_labels=LABELS[30:],
+    )
+    data = load(f"npz:{tmp_path / 'two.npz'}", validation_fraction=0.2)
+    assert numbers(data.test) == list(range(30, 40))
+    assert sorted(numbers(data.validation) + numbers(data.train)) == list(range(30))
+    assert len(data.validation.labels) == 6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"balanced": True, "train_fraction": 0.5, "swap_rate": 0.3},
+        {"validation_fraction": 0.0, "seed": 1},
+    ],
+)
+def test_images_on_disk_are_split_like_those_in_memory(
+    photo_set, monkeypatch, tmp_path, options
+):
+    """Of ImageNet's three splits: the test split has no labels."""
+    options = {"data_dir": photo_set, "image_size": 14, **options}
+    in_memory = load("photos", **options)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(prepared, "_LARGE", 0)
+    on_disk = load("photos", **options)
+    assert len(on_disk.test.labels) == 9
+    for mine, expected in zip(on_disk[1:4], in_memory[1:4], strict=True):
+        assert isinstance(mine.images, Rows)
+        assert mine.images.shape == expected.images.shape
+        np.testing.assert_array_equal(mine.images[:], expected.images)
+        np.testing.assert_array_equal(mine.labels, expected.labels)
+    np.testing.assert_array_equal(on_disk.mean, in_memory.mean)
+    np.testing.assert_array_equal(on_disk.std, in_memory.std)
+    np.testing.assert_array_equal(on_disk.clean_labels, in_memory.clean_labels)
+
+
+@pytest.mark.parametrize("name", ["digits", "fake", "npz:mine.npz", "idx:folder"])
+def test_only_prepared_sets_are_resized(name):
+    with pytest.raises(ValueError, match=f"image_size=8: only .* not '{name}'"):
+        load(name, image_size=8)
 
 
 def test_no_validation_split_can_be_asked_for(numbered):
@@ -137,6 +210,7 @@ def test_the_fake_takes_sizes_and_others_do_not(numbered):
         ({"train_fraction": float("nan")}, "train_fraction=nan is outside"),
         ({"swap_rate": 0.5}, r"swap_rate=0.5 is outside \[0, 0.5\)"),
         ({"seed": -1}, "seed=-1 is not a whole number of at least 0"),
+        ({"image_size": -1}, "image_size=-1 is not a whole number of at least 0"),
     ],
 )
 def test_arguments_out_of_range_are_refused_before_any_work(options, message):

@@ -1,10 +1,13 @@
 import importlib.util
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
 
-from robustlabels.data import load, prepare, prepared
+from robustlabels.data import Rows, decoding, load, prepare, prepared
+from robustlabels.data.decoding import resized
 from robustlabels.data.prepared import find_prepared, load_prepared
 
 
@@ -63,7 +66,7 @@ def test_other_content_is_decoded_again(write_set, own_cache, tmp_path):
 
 
 def test_more_records_than_one_call_decodes(write_set, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepared, "_RECORDS_PER_CALL", 5)
+    monkeypatch.setattr(decoding, "_RECORDS_PER_CALL", 2)
     write_set(tmp_path, SPLITS={"train": 13, "validation": 5, "test": 10})
     source = load_prepared("variant", data_dir=str(tmp_path))
     assert [len(split.labels) for split in source[:3]] == [13, 5, 10]
@@ -170,7 +173,10 @@ def test_features_and_splits_that_cannot_be_used(write_set, tmp_path, squares_bu
     for name, message in (
         ("unlabelled", r"has the features \['image'\] .*'image' and 'label'"),
         ("untrained", r"the splits \['test'\].* the split 'train'"),
-        ("many_sizes", r"images of many sizes \(shape \(None, 5, 3\)\)"),
+        (
+            "many_sizes",
+            r"images of many sizes \(shape \(None, 5, 3\)\).*image_size=224",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             load_prepared(name, data_dir=str(tmp_path))
@@ -240,3 +246,124 @@ def test_a_hundred_classes(published):
 def test_a_set_of_texts_is_no_set_of_images(published):
     with pytest.raises(ValueError, match=r"trec has the features .*'text'"):
         load("trec", data_dir=str(published / "tfds"))
+
+
+def assert_same(one, other):
+    for old, new in zip(one[:3], other[:3], strict=True):
+        assert (old is None) == (new is None)
+        if old is not None:
+            assert old.images.dtype == new.images.dtype
+            np.testing.assert_array_equal(old.images[:], new.images[:])
+            np.testing.assert_array_equal(old.labels, new.labels)
+    assert one.class_names == other.class_names
+
+
+def test_photos_of_many_sizes_come_as_squares(photo_set, photos, own_cache):
+    source = load_prepared("photos", data_dir=photo_set, image_size=14)
+    assert source.test is None
+    for title in ("train", "validation"):
+        split = getattr(source, title)
+        expected = sorted(
+            (resized(data, size=14, channels=3).tolist(), label)
+            for data, label in photos[title]
+        )
+        found = zip(split.images.tolist(), split.labels.tolist(), strict=True)
+        assert sorted(found) == expected
+    load_prepared("photos", data_dir=photo_set, image_size=7)
+    assert len(list(own_cache.iterdir())) == 2
+
+
+def test_images_of_one_size_can_be_resized_too(squares, own_cache):
+    source = load_prepared("squares", data_dir=str(squares), image_size=7)
+    assert source.test.images.shape == (6, 7, 7, 3)
+    colours = source.train.images[:, 0, 0, 0]
+    np.testing.assert_array_equal(np.sort(colours), 10 * np.arange(12))
+    as_stored = load_prepared("squares", data_dir=str(squares))
+    np.testing.assert_array_equal(as_stored.train.labels, source.train.labels)
+
+
+def test_what_is_large_stays_on_disk_and_is_the_same(photo_set, own_cache, monkeypatch):
+    options = {"data_dir": photo_set, "image_size": 14}
+    in_memory = load_prepared("photos", **options)
+    (file,) = own_cache.iterdir()
+    file.unlink()
+    monkeypatch.setattr(prepared, "_LARGE", 0)
+    first = load_prepared("photos", **options)
+    monkeypatch.setattr(prepared, "records_of", fails)
+    second = load_prepared("photos", **options)
+    for on_disk in (first, second):
+        assert isinstance(on_disk.train.images, Rows)
+        assert isinstance(on_disk.validation.images, Rows)
+        assert_same(on_disk, in_memory)
+    assert {path.name.removeprefix(file.stem) for path in own_cache.iterdir()} == {
+        ".npz",
+        ".lock",
+        ".train_images.npy",
+        ".validation_images.npy",
+    }
+
+
+def test_a_decoding_that_is_broken_off_is_begun_again(
+    photo_set, own_cache, monkeypatch
+):
+    monkeypatch.setattr(prepared, "_LARGE", 0)
+    monkeypatch.setattr(decoding, "_RECORDS_PER_CALL", 2)
+    options = {"data_dir": photo_set, "image_size": 14}
+    calls = []
+
+    def interrupted(data, **options):
+        calls.append(data)
+        if len(calls) == 28:  # within the validation split
+            raise KeyboardInterrupt
+        return resized(data, **options)
+
+    monkeypatch.setattr(decoding, "resized", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_prepared("photos", **options)
+    left = {path.suffixes[-2] for path in own_cache.iterdir() if path.suffixes[1:]}
+    assert left == {".train_images"}
+    source = load_prepared("photos", **options)
+    assert len(calls) > 28 + 24
+    monkeypatch.setattr(prepared, "_LARGE", 2**30)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(own_cache / "another"))
+    assert_same(source, load_prepared("photos", **options))
+
+
+def test_too_little_space_is_told_before_decoding(photo_set, own_cache, monkeypatch):
+    monkeypatch.setattr(prepared, "_LARGE", 0)
+    monkeypatch.setattr(decoding, "resized", fails)
+    nothing = shutil.disk_usage("/")._replace(free=10_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: nothing)
+    message = r"robustlabels has 0\.0 GB of free space; photos-.*-14 takes 0\.0 GB"
+    with pytest.raises(OSError, match=message):
+        load_prepared("photos", data_dir=photo_set, image_size=14)
+
+
+def test_a_damaged_photo_is_told_with_its_folder(photo_set, own_cache, monkeypatch):
+    def damaged(data, **options):
+        return resized(data[: len(data) // 2], **options)
+
+    monkeypatch.setattr(decoding, "resized", damaged)
+    for large in (0, 2**30):
+        monkeypatch.setattr(prepared, "_LARGE", large)
+        with pytest.raises(
+            ValueError, match=r"photos/1\.0\.0 cannot be read: image file"
+        ):
+            load_prepared("photos", data_dir=photo_set, image_size=14)
+
+
+def test_of_large_sets_names_sizes_and_times_are_the_key(
+    write_set, own_cache, tmp_path, monkeypatch
+):
+    folder = write_set(tmp_path, "squares")
+    monkeypatch.setattr(prepared, "_HASHED", 0)
+
+    def keys():
+        load_prepared("squares", data_dir=str(tmp_path))
+        return {path.name for path in own_cache.iterdir()}
+
+    before = keys()
+    assert keys() == before
+    path = next(folder.glob("*-train.array_record*"))
+    os.utime(path, ns=(0, 0))
+    assert len(keys() - before) == 1

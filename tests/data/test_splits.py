@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustlabels.data import class_partners, order, swap_labels
+from robustlabels.data import class_partners, order, splits, swap_labels, swap_matrix
 
 SEEDS = st.integers(0, 2**32)
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=80).map(
@@ -97,7 +97,36 @@ def test_a_larger_rate_swaps_what_a_smaller_one_does(labels, seed):
         assert (large | ~small).all()
 
 
+def test_another_purpose_swaps_other_examples_between_the_same_classes():
+    labels = np.repeat(np.arange(4, dtype=np.int32), 100)
+    options = {"num_classes": 4, "seed": 3}
+    one = swap_labels(labels, 0.3, **options)
+    two = swap_labels(labels, 0.3, purpose=splits.VALIDATION_SWAPS, **options)
+    assert ((one != labels) != (two != labels)).any()
+    both = (one != labels) & (two != labels)
+    np.testing.assert_array_equal(one[both], two[both])
+    for swapped in (one, two):
+        np.testing.assert_array_equal(np.bincount(labels[swapped != labels]), 4 * [30])
+
+
+@given(st.integers(1, 9), st.floats(0, 0.5, exclude_max=True), SEEDS)
+def test_the_matrix_of_the_noise_counts_what_is_swapped(num_classes, rate, seed):
+    """Of 1000 examples a class, counts differ from what is likely by rounding."""
+    matrix = swap_matrix(rate, num_classes=num_classes, seed=seed)
+    labels = np.repeat(np.arange(num_classes, dtype=np.int32), 1000)
+    swapped = swap_labels(labels, rate, num_classes=num_classes, seed=seed)
+    for i in range(num_classes):
+        for j in range(num_classes):
+            count = np.sum((labels == i) & (swapped == j))
+            assert abs(count - 1000 * matrix[i, j]) <= 0.5 + 1e-9
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    assert matrix.dtype == np.float64
+    assert np.count_nonzero(matrix.diagonal() == 1) >= num_classes % 2
+
+
 @pytest.mark.parametrize("rate", [-0.1, 0.5, 1.0, float("nan")])
 def test_a_rate_out_of_range(rate):
+    with pytest.raises(ValueError, match=rf"rate={rate} is outside \[0, 0.5\)"):
+        swap_matrix(rate, num_classes=2, seed=0)
     with pytest.raises(ValueError, match=rf"rate={rate} is outside \[0, 0.5\)"):
         swap_labels(np.zeros(4, np.int32), rate, num_classes=1, seed=0)

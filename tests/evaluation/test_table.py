@@ -2,7 +2,13 @@
 
 import dataclasses
 
-from robustlabels.evaluation import Record, read_records, render_table, write_record
+from robustlabels.evaluation import (
+    Finding,
+    Record,
+    read_records,
+    render_table,
+    write_record,
+)
 
 CLEAN = Record(
     classifier={
@@ -163,3 +169,32 @@ def test_zero_gradients_are_averaged_over_seeds():
     one, other = (row("fgsm", "own", share, **{"0.1": 0.5}) for share in (0.1, 0.3))
     text = render_table([*one, *of_seed(other, 1, 0.0)])
     assert "Beware: 20.0 % of the gradients of the own loss" in text
+
+
+def clean_finding(seed, scale):
+    values = {
+        "expected_calibration_error": 0.02 * scale,
+        "negative_log_likelihood": 0.25 * scale,
+        "brier_score": 0.125 * scale,
+        "top_k": {"1": 0.9, "3": 0.95 / scale, "5": 0.5},
+    }
+    rest = {"split": "test", "parameters": {}, "n": 360, "images": None}
+    who = {**CLEAN.classifier, "seed": seed}
+    return Finding("clean", who, values=values, seconds=1.0, provenance={}, **rest)
+
+
+def test_calibration_stands_below_the_accuracy():
+    lines = render_table([*RECORDS, clean_finding(0, 1.0)]).splitlines()
+    assert lines[0] == HEADLINE
+    assert (
+        lines[1] == "ECE 2.00 %, NLL 0.2500, Brier 0.1250, top 3 95.0 %, top 5 50.0 %"
+    )
+
+
+def test_calibration_of_several_seeds_is_a_mean_with_a_deviation():
+    findings = [clean_finding(0, 1.0), clean_finding(1, 2.0)]
+    other = dataclasses.replace(findings[0], kind="noise", values={})
+    line = render_table([CLEAN, *findings, other]).splitlines()[1]
+    deviation = 0.25 / 2**0.5
+    assert line.startswith("ECE 3.00 ± 1.41 %, ")
+    assert f"NLL 0.3750 ± {deviation:.4f}, " in line

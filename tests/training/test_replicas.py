@@ -10,7 +10,15 @@ import pytest
 from small_runs import build, dataset
 
 from robustlabels import objective, parallel
-from robustlabels.training import Diverged, fit, optimizers, restore, schedules
+from robustlabels.data import Rows
+from robustlabels.training import (
+    Diverged,
+    fit,
+    optimizers,
+    replicas,
+    restore,
+    schedules,
+)
 
 SEEDS = (4, 5, 6)
 
@@ -107,3 +115,67 @@ def test_models_of_another_structure_are_refused(train):
         train([build(), build(seed=1), build(widths=(7,))])
     with pytest.raises(ValueError, match="the number of models=0"):
         train([])
+
+
+def test_images_that_the_devices_cannot_hold_give_the_same_numbers(
+    train, monkeypatch, tmp_path
+):
+    """Of 3 steps an epoch, pieces have 2 and 1, and validation has batches."""
+    options = {"num_epochs": 2, "eval_batch_size": 7, "average_decay": 0.9}
+    resident = train(models(), workdir=tmp_path / "resident", **options)
+    monkeypatch.setattr(replicas, "_RESIDENT", 0)
+    monkeypatch.setattr(replicas, "_PIECE", 2 * len(SEEDS) * 16 * 16)
+    streamed = train(models(), workdir=tmp_path / "streamed", **options)
+    assert streamed.standings == resident.standings
+    chex.assert_trees_all_equal(
+        weights(streamed.classifiers), weights(resident.classifiers)
+    )
+    assert lines_of(tmp_path / "streamed") == lines_of(tmp_path / "resident")
+
+
+def test_no_piece_is_larger_than_asked_for(train, monkeypatch):
+    sizes = []
+
+    def placed(split, index, mesh):
+        sizes.append(split.images[index].nbytes)
+        return original(split, index, mesh)
+
+    original = replicas._placed
+    monkeypatch.setattr(replicas, "_placed", placed)
+    monkeypatch.setattr(replicas, "_RESIDENT", 0)
+    monkeypatch.setattr(replicas, "_PIECE", 2 * 16 * 16)
+    train(build(), num_epochs=2, eval_batch_size=5)
+    training, validation = [2 * 16 * 16, 16 * 16], 3 * [5 * 16]
+    assert sizes == validation + 2 * (training + validation)
+
+
+@pytest.mark.parametrize(("devices", "resident"), [(2, 0), (1, 2**31)])
+def test_rows_on_disk_are_trained_on_like_arrays(
+    monkeypatch, tmp_path, devices, resident
+):
+    def mapped(split, name):
+        np.save(tmp_path / name, split.images[::-1])
+        array = np.load(tmp_path / name, mmap_mode="r")
+        rows = Rows(array, np.arange(len(array))[::-1])
+        return split._replace(images=rows)
+
+    on_disk = dataset._replace(
+        train=mapped(dataset.train, "train.npy"),
+        validation=mapped(dataset.validation, "validation.npy"),
+    )
+    monkeypatch.setattr(replicas, "_RESIDENT", resident)
+    found = [
+        fit(
+            build(),
+            objective.softmax(),
+            data,
+            optimizer=optimizers.adam,
+            schedule=functools.partial(schedules.constant, 0.1),
+            batch_size=16,
+            num_epochs=2,
+            mesh=parallel.make_mesh(jax.devices()[:devices]),
+        )
+        for data in (on_disk, dataset)
+    ]
+    assert found[0].standings == found[1].standings
+    chex.assert_trees_all_equal(*(weights(each.classifier) for each in found))

@@ -21,6 +21,9 @@ def after_warmup(name, t, steps, *, final=0.0, milestones=(0.5, 0.75), factor=0.
     if name == "cosine":
         wave = (1 + math.cos(math.pi * min(t / steps, 1))) / 2
         return PEAK * (final + (1 - final) * wave)
+    if name == "exponential":
+        final = final or 0.01
+        return PEAK * final ** min(t / steps, 1)
     return PEAK * factor ** sum(t >= round(share * steps) for share in milestones)
 
 
@@ -47,11 +50,12 @@ def test_every_schedule_climbs_in_a_line_then_follows_its_definition(name, warmu
     factor=st.floats(0, 1),
     final=st.floats(0, 1),
 )
-def test_any_options_of_cosine_and_step(num_steps, warmup, milestones, factor, final):
+def test_any_options(num_steps, warmup, milestones, factor, final):
     rising = round(warmup * num_steps)
     steps = max(num_steps - rising, 1)
     for name, options in (
         ("cosine", {"final": final}),
+        ("exponential", {"final": max(final, 1e-3)}),
         ("step", {"milestones": milestones, "factor": factor}),
     ):
         schedule = MAKE[name](PEAK, num_steps, warmup=warmup, **options)

@@ -56,7 +56,7 @@ def family_of(loss, init=lambda key: {}, penalty=lambda params: jnp.zeros(())):
 
         return Objective(losses_of, lambda outputs: outputs, lambda outputs: outputs)
 
-    return Family(init, at, penalty)
+    return Family(init, at, penalty, lambda params: {})
 
 
 def batch_of(size, *, seed=0, shape=(2, 2, 1), counting=None):

@@ -1,16 +1,7 @@
-"""What training descends and how its outputs decide, bound into one object.
-
-An `Objective` lives in output space, a `Classifier` in input space; `bind` makes one
-of the other and a prediction function. A `Family` makes objectives while training
-goes on: it holds what is scheduled or learned. The constructors of families are listed
-in `__all__` by the name a config knows them by.
-
-All fields are `jax.tree_util.Partial` over public functions, so all three are pytrees:
-they can be arguments of `jax.jit`, be pickled and printed.
-"""
+"""Objectives of distances to prototypes: GLVQ and supervised neural gas."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +11,9 @@ from jaxtyping import Array, Float, Int
 
 from robustlabels import _validate, losses
 from robustlabels.losses.selection import smallest
+from robustlabels.objective.core import Family, Objective, constant, family
 
-__all__ = ["glvq", "sng", "softmax"]
+__all__ = ["glvq", "nearest_scores", "relative_confidence", "sng"]
 
 _NEIGHBOURHOODS = {
     "incorrect": losses.sng,
@@ -29,99 +21,6 @@ _NEIGHBOURHOODS = {
     "pooled": losses.sng_pooled,
     "softmin": losses.sng_softmin,
 }
-
-
-class Objective(NamedTuple):
-    """A loss and its decision, as functions of a model's outputs.
-
-    Attributes:
-      loss: (outputs, labels) -> [batch], what training descends.
-      scores: (outputs) -> [batch, classes]; the largest is the decision.
-      confidence: (outputs) -> [batch] in [0, 1], in that decision.
-    """
-
-    loss: Callable
-    scores: Callable
-    confidence: Callable
-
-
-class Classifier(NamedTuple):
-    """The same as functions of images: all that attacks and evaluation ever see.
-
-    Attributes:
-      loss: (x, labels) -> [batch].
-      scores: (x) -> [batch, classes].
-      confidence: (x) -> [batch] in [0, 1].
-    """
-
-    loss: Callable
-    scores: Callable
-    confidence: Callable
-
-    def margin(
-        self, x: Float[Array, "batch ..."], labels: Int[Array, " batch"]
-    ) -> Float[Array, " batch"]:
-        """Best wrong score minus own score: the loss that attacks the decision."""
-        return losses.margin(self.scores(x), labels)
-
-
-class Family(NamedTuple):
-    """Objectives along training.
-
-    Attributes:
-      init: (key) -> params that are learned beside the model's; {} if there are none.
-      at: (params, progress) -> Objective; progress, the share of the training that is
-        done, in [0, 1], may be traced.
-      penalty: (params) -> scalar that is added to the mean loss.
-    """
-
-    init: Callable
-    at: Callable
-    penalty: Callable
-
-
-def bind(objective: Objective, predict: Callable) -> Classifier:
-    """Composes an objective with a prediction function.
-
-    Args:
-      objective: what the outputs mean.
-      predict: (x) -> outputs. A `Partial` keeps the classifier a pytree of arrays.
-
-    >>> classifier = bind(softmax().at({}, 1.0), lambda x: x @ jnp.eye(2))
-    >>> print(classifier.scores(jnp.array([[1.0, 0.0]])))
-    [[1. 0.]]
-    """
-    if not isinstance(predict, Partial):
-        predict = Partial(predict)
-    return Classifier(
-        loss=Partial(_loss_of_images, objective.loss, predict),
-        scores=Partial(_of_images, objective.scores, predict),
-        confidence=Partial(_of_images, objective.confidence, predict),
-    )
-
-
-def _loss_of_images(loss, predict, x, labels):
-    return loss(predict(x), labels)
-
-
-def _of_images(function, predict, x):
-    return function(predict(x))
-
-
-def softmax() -> Family:
-    """Cross-entropy of a softmax: logits are scores, the largest probability speaks.
-
-    >>> objective = softmax().at({}, 0.0)
-    >>> print(objective.confidence(jnp.array([[0.0, 0.0]])))
-    [0.5]
-    """
-    return _constant(
-        Objective(
-            loss=Partial(losses.cross_entropy),
-            scores=Partial(logit_scores),
-            confidence=Partial(largest_probability),
-        )
-    )
 
 
 def glvq(prototype_labels: Any, *, phi: Callable = losses.identity) -> Family:
@@ -139,7 +38,7 @@ def glvq(prototype_labels: Any, *, phi: Callable = losses.identity) -> Family:
     [0.5]
     """
     loss = Partial(losses.glvq, **_prototype_arguments(prototype_labels, phi))
-    return _constant(_prototype_objective(loss, prototype_labels))
+    return constant(_prototype_objective(loss, prototype_labels))
 
 
 def sng(
@@ -174,15 +73,13 @@ def sng(
     loss = Partial(
         _NEIGHBOURHOODS[neighbourhood], **_prototype_arguments(prototype_labels, phi)
     )
-    return Family(
-        init=Partial(_no_parameters),
-        at=Partial(
+    return family(
+        Partial(
             _at_tau,
             _prototype_objective(loss, prototype_labels),
             jnp.asarray(tau_start, jnp.float32),
             jnp.asarray(tau_end, jnp.float32),
-        ),
-        penalty=Partial(_no_penalty),
+        )
     )
 
 
@@ -194,29 +91,6 @@ def _at_tau(objective, tau_start, tau_end, params, progress):
     # A Partial of a Partial would hide what the inner one holds from jit and vmap.
     loss = Partial(objective.loss.func, **objective.loss.keywords, tau=tau)
     return objective._replace(loss=loss)
-
-
-def _constant(objective: Objective) -> Family:
-    return Family(
-        init=Partial(_no_parameters),
-        at=Partial(_constant_at, objective),
-        penalty=Partial(_no_penalty),
-    )
-
-
-def _constant_at(objective, params, progress):
-    del params, progress
-    return objective
-
-
-def _no_parameters(key):
-    del key
-    return {}
-
-
-def _no_penalty(params):
-    del params
-    return jnp.zeros(())
 
 
 def _prototype_arguments(prototype_labels: Any, phi: Callable) -> dict:
@@ -246,28 +120,6 @@ def _class_members(prototype_labels: np.ndarray) -> Array:
     most = max(map(len, columns))
     filled = [np.pad(c, (0, most - len(c)), mode="edge") for c in columns]
     return jnp.asarray(np.stack(filled), jnp.int32)
-
-
-def logit_scores(
-    outputs: Float[Array, " batch classes"],
-) -> Float[Array, " batch classes"]:
-    """Logits are scores as they are.
-
-    >>> print(logit_scores(jnp.array([[2.0, 1.0]])))
-    [[2. 1.]]
-    """
-    return outputs
-
-
-def largest_probability(
-    outputs: Float[Array, " batch classes"],
-) -> Float[Array, " batch"]:
-    """Largest softmax probability of logits, in [1 / classes, 1].
-
-    >>> print(largest_probability(jnp.array([[0.0, 0.0]])))
-    [0.5]
-    """
-    return jnp.exp(jnp.max(outputs, axis=-1) - jax.nn.logsumexp(outputs, axis=-1))
 
 
 def nearest_scores(
