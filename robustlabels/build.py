@@ -50,11 +50,18 @@ def dataset(config: ml_collections.ConfigDict) -> Dataset:
     return data.load(**config.data.to_dict())
 
 
-def check(config: ml_collections.ConfigDict) -> None:
+def check(
+    config: ml_collections.ConfigDict, workdir: str | pathlib.Path | None = None
+) -> None:
     """Raises for a value out of range in a complete config, before any work is done.
+
+    Args:
+      config: complete.
+      workdir: folder of the run, if it is kept; what it holds is not made again.
 
     Raises:
       ValueError: naming the value, the range and the fix.
+      FileNotFoundError: for another run that is named and is not there.
     """
     check_epsilons(attacks(config), parse_epsilons(config.evaluation.epsilons))
     section = config.evaluation
@@ -67,7 +74,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         lookup(prototype_init, config.head.init)
     training.check_options(**config.training.to_dict())
     _optimizer(config)(_schedule(config)(100))
-    _check_objective(config)
+    _check_objective(config, workdir)
 
 
 def networks(
@@ -202,7 +209,9 @@ def _transfer_function(fields: dict[str, Any]) -> Partial:
     return function
 
 
-def _check_objective(config: ml_collections.ConfigDict) -> None:
+def _check_objective(
+    config: ml_collections.ConfigDict, workdir: str | pathlib.Path | None
+) -> None:
     """Raises for what can be seen to be wrong of an objective without any data."""
     _family(
         config,
@@ -213,6 +222,8 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
     )
     for name in ("similarity", "noise_matrix"):
         run = config.objective.get(name, {}).get("run")
+        if workdir is not None and pathlib.Path(workdir, f"{name}.npz").exists():
+            continue
         if run and not pathlib.Path(run, "config.json").exists():
             raise FileNotFoundError(
                 f"config.objective.{name}.run={run} holds no run: train one there "

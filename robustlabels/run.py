@@ -92,7 +92,7 @@ def check(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> Non
       OSError: if the folder cannot be written.
     """
     workdir = pathlib.Path(workdir)
-    build.check(config)
+    build.check(config, workdir)
     if (workdir / "config.json").exists():
         _check_same(workdir, config)
     else:
@@ -126,7 +126,7 @@ def evaluate(
     workdir = pathlib.Path(workdir)
     fix = "evaluate changes nothing but config.evaluation and config.data.data_dir"
     _check_same(workdir, config, but="evaluation", fix=fix)
-    build.check(config)
+    build.check(config, workdir)
     dataset = build.dataset(config)
     with _claimed(workdir):
         fitted = build.restore(config, dataset, workdir)

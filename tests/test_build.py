@@ -231,12 +231,13 @@ def with_data(config):
     return complete({**config.to_dict(), "data": {"name": "fake", **sizes}})
 
 
-def test_another_run_has_to_be_there():
+def test_another_run_has_to_be_there_until_its_matrix_is_kept(tmp_path):
     config = of_logits("mcel", similarity={"name": "lda", "run": "runs/nowhere"})
-    with pytest.raises(
-        FileNotFoundError, match=r"similarity.run=runs/nowhere holds no"
-    ):
-        build.check(config)
+    message = r"similarity\.run=runs/nowhere holds no run"
+    with pytest.raises(FileNotFoundError, match=message):
+        build.check(config, tmp_path)
+    (tmp_path / "similarity.npz").touch()
+    build.check(config, tmp_path)
 
 
 @pytest.mark.parametrize("noisy", [True, False])

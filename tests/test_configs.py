@@ -49,8 +49,8 @@ def test_a_config_holds_literals_and_is_right(path, argument):
 
 # Objectives are trained elsewhere, and residual networks with the data of ImageNet; to
 # compile them takes long. What is left out differs from what is not by a field.
-NOT_RUN = {"imagenet_mcel", "cifar10_mcel", "cifar100_mcel"}
-NOT_RUN |= {"mnist_dlvq bn", "mnist_softmax none", "mnist_softmax bn"}
+NOT_RUN = {"imagenet_mcel", "cifar10_mcel", "cifar100_mcel", "mnist_softmax"}
+NOT_RUN |= {"mnist_dlvq none", "mnist_dlvq bn", "mnist_gmlvq 1", "digits_mcel"}
 RUN = [
     (path, argument)
     for path, argument in CASES
@@ -72,17 +72,17 @@ def test_a_config_trains_and_attacks(path, argument):
     config.training.num_epochs = 1
     config.evaluation.num_examples = 20
     config.evaluation.epsilons = "0.1"
-    config.evaluation.attacks.pgd.num_steps = 2
+    config.evaluation.attacks = {"pgd": {"name": "pgd", "num_steps": 2}}
     config.evaluation.fooling_images = config.evaluation.diagnosed_examples = 0
     config = complete(config)
     dataset = build.dataset(config)
     fitted = build.fit(config, build.networks(config, dataset), dataset)
     found = list(build.evaluate(config, dataset, fitted))
     records = [each for each in found if isinstance(each, Record)]
-    assert len(records) == 7
+    assert len(records) == 4
     assert all(record.n == 20 for record in records)
     kinds = [each.kind for each in found if isinstance(each, Finding)]
-    assert sorted(kinds) == ["adversarial"] * 4 + ["clean", "noise"]
+    assert sorted(kinds) == ["adversarial"] * 2 + ["clean", "noise"]
 
 
 @pytest.mark.parametrize("name", ["mnist_dlvq", "mnist_softmax"])

