@@ -143,17 +143,20 @@ def test_ten_kills_at_random_moments_change_nothing(place, whole):
     assert runs
 
 
-def test_a_signal_saves_and_says_how_to_go_on(place, whole):
-    folder = place / "signal"
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_signal_saves_and_says_how_to_go_on(place, whole, number, status):
+    folder = place / f"signal-{status}"
     process = start(place, folder.name)
     metrics = folder / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == status
     assert re.search(r"training stopped at step \d+/72", errors), errors
     again = "robustlabels train --config=experiment.py"
     assert f"Go on with:\n  {again} --workdir={folder.name}" in errors
