@@ -56,6 +56,7 @@ _EVALUATION = {
     "attacks": {},
     "batch_size": 1000,
     "epsilons": "",
+    "losses": ("own", "margin"),
     "num_examples": 0,
     "noise_images": 10_000,
     "fooling_images": 100,

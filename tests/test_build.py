@@ -274,7 +274,11 @@ def test_evaluation_takes_so_many_examples(dataset):
         (seed, *row) for seed in (0, 1) for row in rows
     ]
     assert records[0].classifier["objective"] == "sng"
-    assert records[1].parameters == {"name": "fgsm"}
+    assert records[1].parameters == {
+        "name": "fgsm",
+        "targeted": False,
+        "unit": "pixel",
+    }
     sizes = {"clean": 7, "noise": 5, "fooling": 3, "hidden_gradient": 4}
     for kind, size in sizes.items():
         of_kind = [f for f in findings if f.kind == kind]

@@ -14,13 +14,14 @@ __all__ = ["fgsm", "pgd", "pgd_iteration"]
 
 
 class PGDState(NamedTuple):
-    """Where each example is, where it came from, and how far it may go."""
+    """Where each example is, where it came from, how far it may go; all gradients."""
 
     x_adv: Float[Array, "batch ..."]
     x: Float[Array, "batch ..."]
     y: Int[Array, " batch"]
     epsilon: Float[Array, "batch ..."]
     step_size: Float[Array, "batch ..."]
+    accumulated: Float[Array, "batch ..."] | tuple[()]
 
 
 def fgsm(
@@ -68,6 +69,7 @@ def pgd(
     num_steps: int,
     step_size: Any,
     norm: str = "linf",
+    accumulate: bool = False,
     key: Key[Array, "..."] | None = None,
     bounds: geometry.Bounds = (0.0, 1.0),
 ) -> Float[Array, "batch ..."]:
@@ -85,6 +87,8 @@ def pgd(
       num_steps: how many steps, at least 1.
       step_size: length of a step, as epsilon; may be traced.
       norm: "linf" or "l2".
+      accumulate: whether a step follows the sum of all gradients so far instead of the
+        last one, as the code of Chen et al. (2021) does. It is the weaker attack.
       key: one key, or one an example, for the random start; with one, example i uses it
         folded with i.
       bounds: range of a pixel; (-inf, inf) leaves the result unclipped.
@@ -109,6 +113,7 @@ def pgd(
         num_steps=num_steps,
         step_size=step_size,
         norm=norm,
+        accumulate=accumulate,
         key=key,
         bounds=bounds,
     )
@@ -122,6 +127,7 @@ def pgd_iteration(
     num_steps: int,
     step_size: Any,
     norm: str = "linf",
+    accumulate: bool = False,
     key: Key[Array, "..."] | None = None,
     bounds: geometry.Bounds = (0.0, 1.0),
 ) -> Iteration:
@@ -153,10 +159,14 @@ def pgd_iteration(
             noise = geometry.random_in_ball(key, x, norm)
             start = into_ball_and_box(x + radius * noise, x, radius)
         length = geometry.per_image(step_size, x, name="step_size")
-        return PGDState(start, x, y, radius, length)
+        accumulated = jnp.zeros_like(x) if accumulate else ()
+        return PGDState(start, x, y, radius, length, accumulated)
 
     def step(state):
         gradient = jax.grad(lambda x: jnp.sum(loss_fn(x, state.y)))(state.x_adv)
+        if accumulate:
+            gradient = gradient + state.accumulated
+            state = state._replace(accumulated=gradient)
         x_adv = state.x_adv + ball.ascent(gradient, state.step_size)
         return state._replace(x_adv=into_ball_and_box(x_adv, state.x, state.epsilon))
 

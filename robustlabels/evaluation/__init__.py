@@ -1,6 +1,7 @@
 """Evaluation: robustness curves, records with intervals, findings, tables."""
 
 from robustlabels.evaluation import budgets
+from robustlabels.evaluation.ascended import LOSSES, check_losses
 from robustlabels.evaluation.curves import (
     robustness_curve,
     stands,
@@ -24,6 +25,7 @@ from robustlabels.evaluation.records import (
 from robustlabels.evaluation.table import render_table
 
 __all__ = [
+    "LOSSES",
     "Attacker",
     "Finding",
     "Outcome",
@@ -31,6 +33,7 @@ __all__ = [
     "Shown",
     "budgets",
     "check_epsilons",
+    "check_losses",
     "examine",
     "interval",
     "make_attacker",

@@ -6,12 +6,15 @@ Each constructor returns an `Attack`, which takes epsilon and key when they are 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from robustlabels import _validate, attacks
 from robustlabels.attacks import Iteration
 
 __all__ = ["fgsm", "gaussian_noise", "pgd", "uniform_noise"]
+
+_UNITS = ("pixel", "std")
 
 
 class Attack(NamedTuple):
@@ -22,11 +25,36 @@ class Attack(NamedTuple):
         traced, key is one key or one an example.
       follows_loss: whether the loss matters; noise has none to follow.
       unit_range: whether epsilon is a change of a pixel, in [0, 1].
+      targeted: whether each example is led towards another class, drawn at random.
+      unit: what epsilon counts: "pixel", or "std" for standard deviations of each
+        channel of the training images, which is a pixel of a normalised image.
     """
 
     iteration: Callable[..., Iteration]
     follows_loss: bool
     unit_range: bool
+    targeted: bool = False
+    unit: str = "pixel"
+
+    def in_pixels(self, std: Float[np.ndarray, " channels"]) -> "Attack":
+        """The same attack with its epsilon turned into pixels.
+
+        Args:
+          std: of each channel, in pixels.
+
+        >>> import jax.numpy as jnp
+        >>> x, y = jnp.zeros((1, 2)), jnp.array([0])
+        >>> attack = fgsm(unit="std").in_pixels(np.array([0.5, 0.25]))
+        >>> print(attack(lambda x, y: x.sum(-1), x, y, epsilon=1.0))
+        [[0.5  0.25]]
+        """
+        if self.unit == "pixel":
+            return self
+
+        def iteration(loss_fn, *, epsilon, key):
+            return self.iteration(loss_fn, epsilon=epsilon * std, key=key)
+
+        return self._replace(iteration=iteration, unit="pixel")
 
     def __call__(
         self,
@@ -47,12 +75,20 @@ class Attack(NamedTuple):
         return attacks.run(self.iteration(loss_fn, epsilon=epsilon, key=key), x, y)
 
 
-def fgsm() -> Attack:
+def fgsm(*, unit: str = "pixel", targeted: bool = False) -> Attack:
     """`attacks.fgsm`: one step to the corner of the ball.
+
+    Args:
+      unit: of epsilon, "pixel" or "std".
+      targeted: whether it leads towards another class, drawn at random.
+
+    Raises:
+      ValueError: for an unknown unit.
 
     >>> fgsm().follows_loss
     True
     """
+    _validate.one_of(_UNITS, unit=unit)
 
     def iteration(loss_fn, *, epsilon, key):
         del key
@@ -60,7 +96,7 @@ def fgsm() -> Attack:
             loss_fn, epsilon=epsilon, num_steps=1, step_size=epsilon
         )
 
-    return Attack(iteration, follows_loss=True, unit_range=True)
+    return Attack(iteration, True, unit == "pixel", targeted, unit)
 
 
 def pgd(
@@ -69,6 +105,9 @@ def pgd(
     relative_step_size: float = 0.1,
     norm: str = "linf",
     random_start: bool = True,
+    accumulate: bool = False,
+    unit: str = "pixel",
+    targeted: bool = False,
 ) -> Attack:
     """`attacks.pgd` with steps in proportion to epsilon.
 
@@ -77,6 +116,9 @@ def pgd(
       relative_step_size: length of a step as a share of epsilon, positive.
       norm: "linf" or "l2".
       random_start: whether it starts at a random point of the ball.
+      accumulate: whether steps follow the sum of all gradients so far.
+      unit: of epsilon, "pixel" or "std".
+      targeted: whether it leads towards another class, drawn at random.
 
     Raises:
       ValueError: for a value out of range.
@@ -92,6 +134,8 @@ def pgd(
         fix="It is a share of epsilon: 0.1 is usual.",
     )
     _validate.one_of(("linf", "l2"), norm=norm)
+    _validate.one_of(_UNITS, unit=unit)
+    unit_range = norm == "linf" and unit == "pixel"
 
     def iteration(loss_fn, *, epsilon, key):
         return attacks.pgd_iteration(
@@ -100,10 +144,11 @@ def pgd(
             num_steps=num_steps,
             step_size=relative_step_size * epsilon,
             norm=norm,
+            accumulate=accumulate,
             key=key if random_start else None,
         )
 
-    return Attack(iteration, follows_loss=True, unit_range=norm == "linf")
+    return Attack(iteration, True, unit_range, targeted, unit)
 
 
 def gaussian_noise() -> Attack:

@@ -33,6 +33,7 @@ def examine(
     attacks: Mapping[str, tuple[Attack, Mapping[str, Any]]],
     *,
     epsilons: Mapping[str, float],
+    losses: Sequence[str] = ("own", "margin"),
     class_names: Sequence[str],
     batch_size: int = 1000,
     noise_images: int = 10_000,
@@ -54,6 +55,7 @@ def examine(
       split: images and class ids.
       attacks: as of `measure`.
       epsilons: as of `measure`.
+      losses: as of `measure`.
       class_names: a name for each class id.
       batch_size: examples a call.
       noise_images: how many images of U(-10, 10); 0 is none.
@@ -92,7 +94,13 @@ def examine(
         )
     records = []
     measured = measure(
-        classifiers, split, attacks, epsilons=epsilons, folder=folder, **common
+        classifiers,
+        split,
+        attacks,
+        epsilons=epsilons,
+        losses=losses,
+        folder=folder,
+        **common,
     )
     for each in measured:
         if isinstance(each, Record):

@@ -6,13 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import jax
+import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Int32
 
 from robustlabels import _validate, parallel
 from robustlabels._progress import Progress
 from robustlabels._stopping import Stop, never
+from robustlabels.attacks import targeted
 from robustlabels.data import Split
 from robustlabels.evaluation import curves
+from robustlabels.evaluation.ascended import LOSSES, check_losses
 from robustlabels.evaluation.budgets import Attack
 from robustlabels.evaluation.engine import make_attacker
 from robustlabels.evaluation.programs import correct, of_images, over
@@ -22,12 +27,7 @@ from robustlabels.objective import Classifier
 
 __all__ = ["check_epsilons", "measure", "parse_epsilons"]
 
-# Noise follows no loss, but is given one as every attack is.
-_LOSSES = {
-    "own": lambda c: c.loss,
-    "margin": lambda c: c.margin,
-    "none": lambda c: c.loss,
-}
+_TARGET_SEED = 444
 
 
 def parse_epsilons(text: str) -> dict[str, float]:
@@ -85,6 +85,7 @@ def measure(
     attacks: Mapping[str, tuple[Attack, Mapping[str, Any]]],
     *,
     epsilons: Mapping[str, float],
+    losses: Sequence[str] = ("own", "margin"),
     seed: int = 0,
     batch_size: int = 1000,
     mesh: Mesh | None = None,
@@ -94,10 +95,10 @@ def measure(
 ) -> Iterator[Record | Finding]:
     """Yields, for each replica, its clean accuracy, then every attack by every loss.
 
-    Attacks that follow a loss run by the classifier's own loss and by its margin, and
-    the worst of both per example is a third row. An example that falls at an epsilon
-    has fallen at every larger one. After the records of an attack by a loss, one at
-    each epsilon, comes a finding with the images by which examples fell.
+    Attacks that follow a loss run by each of the losses, and the worst of them per
+    example is one more row. An example that falls at an epsilon has fallen at every
+    larger one. After the records of an attack by a loss, one at each epsilon, comes a
+    finding with the images by which examples fell.
 
     Args:
       classifiers: what the records say of each, and what is attacked, a pytree of
@@ -106,6 +107,8 @@ def measure(
       split: images and class ids.
       attacks: by name, the attack and its parameters as they go into the record.
       epsilons: as written to their values, growing; see `parse_epsilons`.
+      losses: names of `LOSSES`, "margin" among them: the classifier's own loss and
+        what attacks its decision.
       seed: of random attacks on a classifier whose description has no "seed"; example
         i draws from a key of its own.
       batch_size: examples that are attacked at a time.
@@ -117,30 +120,38 @@ def measure(
       stop: asked between chunks of steps whether to stop.
 
     Raises:
-      ValueError: for an empty split, or an epsilon that an attack cannot take; when
-        the first record is asked for.
+      ValueError: for an empty split, an epsilon that an attack cannot take, or losses
+        that are unknown or lack the margin; when the first record is asked for.
       Stopped: if asked to stop; with a folder the next call goes on from there.
       OSError: if the folder cannot be written; what was there before stays.
     """
     check_epsilons(attacks, epsilons)
+    check_losses(losses)
     _validate.count(batch_size=batch_size)
     mesh = parallel.make_mesh() if mesh is None else mesh
     attackers = {
-        (name, loss): make_attacker(
-            attack,
-            _LOSSES[loss],
-            mesh=mesh,
-            batch_size=batch_size,
-            cell=[name, dict(parameters), loss],
-        )
+        name: {
+            loss: make_attacker(
+                attack,
+                _loss_of(attack, loss),
+                mesh=mesh,
+                batch_size=batch_size,
+                cell=[name, dict(parameters), loss],
+            )
+            for loss in (losses if attack.follows_loss else ("none",))
+        }
         for name, (attack, parameters) in attacks.items()
-        for loss in _losses_of(attack)
     }
+    others = _random_others(classifiers[0][1], split)
     book = Book(folder)
-    programs = {loss: of_images(_zero_of(loss), mesh) for loss in ("own", "margin")}
+    programs = {loss: of_images(_zero_of(loss), mesh) for loss in losses}
     programs["clean"] = of_images(correct, mesh)
     values = list(epsilons.values())
-    units = sum(attacker.num_units(split, values) for attacker in attackers.values())
+    units = sum(
+        attacker.num_units(split, values)
+        for by_loss in attackers.values()
+        for attacker in by_loss.values()
+    )
     total = units * len(classifiers)
     with Progress(total=total, what="attacking", unit="steps") as progress:
         for identity, classifier in classifiers:
@@ -166,16 +177,31 @@ def measure(
             )
             yield replica.clean()
             for name, (attack, parameters) in attacks.items():
-                by_loss = {loss: attackers[name, loss] for loss in _losses_of(attack)}
-                yield from replica.attacked(name, dict(parameters), by_loss)
+                towards = others if attack.targeted else None
+                yield from replica.attacked(
+                    name, dict(parameters), attackers[name], towards=towards
+                )
 
 
-def _losses_of(attack: Attack) -> tuple[str, ...]:
-    return ("own", "margin") if attack.follows_loss else ("none",)
+def _loss_of(attack: Attack, loss: str) -> Callable[[Classifier], Callable]:
+    """What an attack ascends; noise follows no loss, but is given one as all are."""
+    made = LOSSES.get(loss, LOSSES["own"])
+    if not attack.targeted:
+        return made
+    return lambda classifier: targeted(made(classifier))
+
+
+def _random_others(classifier: Classifier, split: Split) -> Int32[np.ndarray, " n"]:
+    """Another class for each example, the same ones for every classifier."""
+    image = jax.ShapeDtypeStruct((1, *split.images.shape[1:]), np.float32)
+    classes = jax.eval_shape(lambda c, x: c.scores(x), classifier, image).shape[-1]
+    rng = np.random.default_rng(_TARGET_SEED)
+    steps = rng.integers(1, classes, len(split.labels), dtype=np.int32)
+    return (split.labels + steps) % np.int32(classes)
 
 
 def _zero_of(loss: str) -> Callable:
     def zero(classifier, x, y):
-        return curves.zero_gradients(_LOSSES[loss](classifier), x, y)
+        return curves.zero_gradients(LOSSES[loss](classifier), x, y)
 
     return zero

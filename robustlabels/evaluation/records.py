@@ -40,7 +40,8 @@ class Record:
       split: the split of the data set, such as "test".
       attack: name in the config; "none" is the clean accuracy.
       parameters: all of the attack's parameters but epsilon.
-      loss: "own", "margin", "worst" of both per example, or "none".
+      loss: what was ascended, a name of `LOSSES`; "worst" of them all per example, or
+        "none".
       epsilon: as it was written, such as "8/255".
       n: number of examples.
       value: share that is decided correctly.

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from robustlabels._stopping import Stop
 from robustlabels.data import Split, as_float
@@ -97,8 +97,8 @@ class Replica:
       split_name: what records say of the split.
       epsilons: as written to their values, growing.
       book: keeps what is found.
-      flags: (name) -> [n], with "clean" for what is decided correctly, and "own" or
-        "margin" for what has a gradient of zero by that loss; computed once.
+      flags: (name) -> [n], with "clean" for what is decided correctly, and the name of
+        a loss for what has a gradient of zero by it; computed once.
       advance: is told of steps that are done.
       stop: asked whether to stop.
     """
@@ -135,19 +135,28 @@ class Replica:
         )
 
     def attacked(
-        self, name: str, parameters: dict[str, Any], attackers: Mapping[str, Attacker]
+        self,
+        name: str,
+        parameters: dict[str, Any],
+        attackers: Mapping[str, Attacker],
+        *,
+        towards: Int[np.ndarray, " n"] | None = None,
     ) -> Iterator[Record | Finding]:
-        """Records and a finding by each loss, then the records of the worst of both.
+        """Records and a finding by each loss, then the records of the worst of them.
 
         Args:
           name: of the attack in the config.
           parameters: of the attack, as they go into the records.
           attackers: by loss.
+          towards: class ids that a targeted attack leads to.
         """
         key, values = jax.random.key(self.seed), list(self.epsilons.values())
         arguments = self.classifier, self.split, values
-        digests = {x: a.digest(*arguments, key=key) for x, a in attackers.items()}
-        followed = len(attackers) > 1
+        digests = {
+            loss: attacker.digest(*arguments, key=key, towards=towards)
+            for loss, attacker in attackers.items()
+        }
+        followed = "none" not in attackers
         worst = ledger.digest("worst", *digests.values())
         kept = self._kept([*digests.values()], worst if followed else None)
         if kept is not None:
@@ -164,6 +173,7 @@ class Replica:
                 *arguments,
                 key=key,
                 right=self.flags("clean"),
+                towards=towards,
                 ledger=self.book.ledger(f"{name}-{loss}-{self.split_name}-{self.seed}"),
                 advance=told,
                 stop=self.stop,

@@ -5,11 +5,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from robustlabels.evaluation.ascended import ROWS
 from robustlabels.evaluation.records import Finding, Record
 
 __all__ = ["calibration_figures", "render_table"]
-
-_LOSSES = "own", "margin", "worst", "none"
 
 Seeds = dict[int, Record]
 Rows = dict[tuple[str, str], dict[str, Seeds]]
@@ -49,7 +48,7 @@ def render_table(found: Iterable[Record | Finding]) -> str:
         attacks = list(dict.fromkeys(attack for attack, _ in rows))
         for (attack, loss), row in sorted(
             rows.items(),
-            key=lambda item: (attacks.index(item[0][0]), _LOSSES.index(item[0][1])),
+            key=lambda item: (attacks.index(item[0][0]), ROWS.index(item[0][1])),
         ):
             shown = [_cell(row[e], seeds) if e in row else "" for e in epsilons]
             cells.append([attack, "" if loss == "none" else loss, *shown])

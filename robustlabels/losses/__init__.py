@@ -11,7 +11,7 @@ from robustlabels.losses.label_noise import (
     estimate_noise_matrix,
     forward_corrected,
 )
-from robustlabels.losses.margin import margin
+from robustlabels.losses.margin import dlr, margin, tempered_cross_entropy
 from robustlabels.losses.mixing import gmcel_penalty, sg_mcel_penalty
 from robustlabels.losses.prototype import (
     glvq,
@@ -21,6 +21,14 @@ from robustlabels.losses.prototype import (
     sng_pooled,
     sng_softmin,
     squared_distances,
+)
+from robustlabels.losses.regression import (
+    accepted,
+    cosine_to_labels,
+    huber,
+    huber_to_label,
+    huber_to_labels,
+    squared_to_labels,
 )
 from robustlabels.losses.soft_targets import (
     gmcel_targets,
@@ -41,16 +49,22 @@ from robustlabels.losses.transfer import (
 )
 
 __all__ = [
+    "accepted",
     "backward_corrected",
     "backward_targets",
     "check_noise_matrix",
+    "cosine_to_labels",
     "cross_entropy",
+    "dlr",
     "estimate_noise_matrix",
     "exponential",
     "forward_corrected",
     "glvq",
     "gmcel_penalty",
     "gmcel_targets",
+    "huber",
+    "huber_to_label",
+    "huber_to_labels",
     "identity",
     "infogain_targets",
     "kld_regularized_cross_entropy",
@@ -69,5 +83,7 @@ __all__ = [
     "soft_target_cross_entropy",
     "softplus",
     "squared_distances",
+    "squared_to_labels",
     "swish",
+    "tempered_cross_entropy",
 ]

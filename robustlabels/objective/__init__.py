@@ -25,6 +25,9 @@ from robustlabels.objective.logits import logit_scores as logit_scores
 from robustlabels.objective.prototypes import glvq, sng
 from robustlabels.objective.prototypes import nearest_scores as nearest_scores
 from robustlabels.objective.prototypes import relative_confidence as relative_confidence
+from robustlabels.objective.regression import label_confidence as label_confidence
+from robustlabels.objective.regression import label_regression
+from robustlabels.objective.regression import label_scores as label_scores
 
 __all__ = [
     "backward_corrected",
@@ -32,6 +35,7 @@ __all__ = [
     "glvq",
     "gmcel",
     "infogain",
+    "label_regression",
     "label_smoothing",
     "mcel",
     "sg_mcel",

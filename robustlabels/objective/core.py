@@ -49,6 +49,18 @@ class Classifier(NamedTuple):
         """Best wrong score minus own score: the loss that attacks the decision."""
         return losses.margin(self.scores(x), labels)
 
+    def cross_entropy(
+        self, x: Float[Array, "batch ..."], labels: Int[Array, " batch"]
+    ) -> Float[Array, " batch"]:
+        """Cross-entropy of the scores on one scale, `losses.tempered_cross_entropy`."""
+        return losses.tempered_cross_entropy(self.scores(x), labels)
+
+    def dlr(
+        self, x: Float[Array, "batch ..."], labels: Int[Array, " batch"]
+    ) -> Float[Array, " batch"]:
+        """Difference of logits ratio of the scores, `losses.dlr`."""
+        return losses.dlr(self.scores(x), labels)
+
 
 class Family(NamedTuple):
     """Objectives along training.

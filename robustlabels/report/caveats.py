@@ -6,7 +6,7 @@ from typing import Any
 from robustlabels.report.formats import NOTHING, Number, count, listed, number, percent
 from robustlabels.report.html import Html, breakable, element, joined
 from robustlabels.report.mixing import collapse
-from robustlabels.report.robustness import Attacked, estimate
+from robustlabels.report.robustness import Attacked, estimate, loss_name
 from robustlabels.report.runs import Run
 from robustlabels.report.tables import table
 
@@ -75,30 +75,37 @@ def signs(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def _gap(run: Run, attacked: Attacked) -> list[str]:
-    """The largest gap between the rows of the two losses, if it is large."""
+    """The largest gap between the training loss and what attacks the decision."""
     gaps = []
     for attack in attacked.attacks:
         for epsilon in attacked.epsilons(attack, run):
-            own = estimate(attacked.at(run, attack, "own", epsilon))
-            margin = estimate(attacked.at(run, attack, "margin", epsilon))
-            if own is not None and margin is not None:
-                gaps.append((abs(own.mean - margin.mean), attack, epsilon, own, margin))
+            rows = {
+                loss: row
+                for loss in attacked.followed()
+                if (row := estimate(attacked.at(run, attack, loss, epsilon)))
+            }
+            own = rows.pop("own", None)
+            if own is not None and rows:
+                loss = min(rows, key=lambda name: rows[name].mean)
+                gap = abs(own.mean - rows[loss].mean)
+                gaps.append((gap, attack, epsilon, own, loss, rows[loss]))
     if not gaps:
         return []
-    gap, attack, epsilon, own, margin = max(gaps, key=lambda found: found[0])
+    gap, attack, epsilon, own, loss, other = max(gaps, key=lambda found: found[0])
     if gap < LARGE_GAP:
         return []
-    stronger = "margin" if own.mean > margin.mean else "training loss"
+    stronger = loss_name(loss) if own.mean > other.mean else "training loss"
     return [
         f"The losses disagree: under {attack} at ε {epsilon}, {percent(own.mean)} % "
-        f"stand against the training loss and {percent(margin.mean)} % against the "
-        f"margin. The {stronger} is the stronger guide here; quote the worst row."
+        f"stand against the training loss and {percent(other.mean)} % against the "
+        f"{loss_name(loss)}. The {stronger} is the stronger guide here; quote the "
+        "worst row."
     ]
 
 
 def _zeros(run: Run, attacked: Attacked) -> list[str]:
     said = []
-    for loss in ("own", "margin"):
+    for loss in attacked.followed():
         share = attacked.zero_gradients(run, loss)
         for found in run.found("hidden_gradient"):
             zeros = found.content.values.get("zero_gradients", {}).get(loss)
@@ -110,11 +117,10 @@ def _zeros(run: Run, attacked: Attacked) -> list[str]:
 
 
 def _zero_sentence(loss: str, share: Number) -> str:
-    name = "training loss" if loss == "own" else loss
     return (
-        f"Zero gradients: {percent(share)} % of the input gradients of the {name} are "
-        "exactly zero. An attack along it cannot move these images, which does not "
-        "make them robust."
+        f"Zero gradients: {percent(share)} % of the input gradients of the "
+        f"{loss_name(loss)} are exactly zero. An attack along it cannot move these "
+        "images, which does not make them robust."
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from robustlabels.report import images
 from robustlabels.report.formats import count, percent
 from robustlabels.report.html import Html, element, joined
+from robustlabels.report.robustness import loss_name
 from robustlabels.report.runs import Run
 from robustlabels.report.sections import Section, figure, paths
 
@@ -23,7 +24,7 @@ def examples(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
                 continue
             arrays = images.load(found[0])
             cards, factor = images.adversarial(run, arrays)
-            name = f"{attack} along the {'training loss' if loss == 'own' else loss}"
+            name = f"{attack} along the {loss_name(loss)}"
             scale = (
                 "grey is no change."
                 if arrays["clean"].shape[-1] > 1

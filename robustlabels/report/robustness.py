@@ -4,11 +4,27 @@ import json
 from collections.abc import Sequence
 from fractions import Fraction
 
+from robustlabels.evaluation.ascended import LOSSES, ROWS
 from robustlabels.evaluation.records import Record
 from robustlabels.report.formats import Estimate
 from robustlabels.report.runs import Run, Sourced
 
-__all__ = ["Attacked", "clean_accuracy", "estimate"]
+__all__ = ["Attacked", "clean_accuracy", "estimate", "loss_name"]
+
+_NAMES = {
+    "own": "training loss",
+    "cross_entropy": "tempered cross-entropy",
+    "dlr": "difference of logits ratio",
+}
+
+
+def loss_name(loss: str) -> str:
+    """What people call a loss that is ascended.
+
+    >>> loss_name("own"), loss_name("margin")
+    ('training loss', 'margin')
+    """
+    return _NAMES.get(loss, loss)
 
 
 def estimate(records: Sequence[Sourced[Record]]) -> Estimate | None:
@@ -57,10 +73,14 @@ class Attacked:
             self._cells.setdefault(place, {})[record.seed] = record
 
     def losses(self, run: Run, attack: str) -> list[str]:
-        """The rows there are: own, margin, worst, or none for noise."""
-        order = ["own", "margin", "worst", "none"]
+        """The rows there are, in the order of `ROWS`."""
         there = {loss for r, a, loss, _ in self._cells if (r, a) == (run.name, attack)}
-        return sorted(there, key=lambda loss: order.index(loss))
+        return sorted(there, key=lambda loss: ROWS.index(loss))
+
+    def followed(self) -> list[str]:
+        """The losses whose gradients were followed; own and margin if there is none."""
+        there = {loss for _, _, loss, _ in self._cells} | {"own", "margin"}
+        return [loss for loss in LOSSES if loss in there]
 
     def epsilons(self, attack: str, run: Run | None = None) -> list[str]:
         """As they were written, in growing order; of all runs, or of one."""
@@ -78,7 +98,7 @@ class Attacked:
 
     def worst(self, run: Run, attack: str, epsilon: str) -> list[Sourced]:
         """The records to quote: worst of both losses, or what comes nearest to it."""
-        for loss in ("worst", "none", "margin", "own"):
+        for loss in ("worst", *reversed(ROWS)):
             if records := self.at(run, attack, loss, epsilon):
                 return records
         return []

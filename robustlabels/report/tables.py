@@ -77,7 +77,7 @@ def accuracy_columns(runs: Sequence[Run], attacked: Attacked) -> list[Column]:
 
             title = f"ε {epsilon}"
             columns.append(Column(f"{attack}, worst, %", title, worst, better=max))
-    for loss in ("own", "margin"):
+    for loss in attacked.followed():
 
         def zero(run: Run, loss=loss) -> Estimate | None:
             return attacked.zero_gradients(run, loss)

@@ -1,9 +1,9 @@
-"""From a complete config to the objects it describes: the one place that knows all."""
+"""Data sets, networks, objectives and training of a complete config."""
 
 import functools
 import pathlib
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,15 +16,6 @@ from robustlabels import _validate, data, matrices, models, objective, training
 from robustlabels._stopping import Stop, never
 from robustlabels.config_file import load_run_config
 from robustlabels.data import Dataset
-from robustlabels.evaluation import (
-    Finding,
-    Record,
-    budgets,
-    check_epsilons,
-    examine,
-    parse_epsilons,
-)
-from robustlabels.evaluation.budgets import Attack
 from robustlabels.losses import transfer
 from robustlabels.matrices import noise_matrices, similarities
 from robustlabels.models import encoders, heads, prototype_init
@@ -33,10 +24,7 @@ from robustlabels.sections import call, lookup, parameters_of
 from robustlabels.training import optimizers, schedules
 
 __all__ = [
-    "attacks",
-    "check",
     "dataset",
-    "evaluate",
     "family",
     "fit",
     "networks",
@@ -48,33 +36,6 @@ __all__ = [
 def dataset(config: ml_collections.ConfigDict) -> Dataset:
     """The data set of a complete config."""
     return data.load(**config.data.to_dict())
-
-
-def check(
-    config: ml_collections.ConfigDict, workdir: str | pathlib.Path | None = None
-) -> None:
-    """Raises for a value out of range in a complete config, before any work is done.
-
-    Args:
-      config: complete.
-      workdir: folder of the run, if it is kept; what it holds is not made again.
-
-    Raises:
-      ValueError: naming the value, the range and the fix.
-      FileNotFoundError: for another run that is named and is not there.
-    """
-    check_epsilons(attacks(config), parse_epsilons(config.evaluation.epsilons))
-    section = config.evaluation
-    _validate.count(**{"evaluation.batch_size": section.batch_size})
-    numbers = "num_examples", "noise_images", "fooling_images", "diagnosed_examples"
-    for name in numbers:
-        _validate.count(minimum=0, **{f"evaluation.{name}": section[name]})
-    _validate.one_of(("float32", "bfloat16"), dtype=config.encoder.dtype)
-    if "init" in config.head:
-        lookup(prototype_init, config.head.init)
-    training.check_options(**config.training.to_dict())
-    _optimizer(config)(_schedule(config)(100))
-    _check_objective(config, workdir)
 
 
 def networks(
@@ -89,10 +50,11 @@ def networks(
     Raises:
       ValueError: for arguments that the layers refuse.
     """
-    return [_network(config, dataset, seed) for seed in _seeds(config)]
+    return [_network(config, dataset, seed) for seed in seeds(config)]
 
 
-def _seeds(config: ml_collections.ConfigDict) -> range:
+def seeds(config: ml_collections.ConfigDict) -> range:
+    """The seed of each replica."""
     return range(config.seed, config.seed + config.num_seeds)
 
 
@@ -171,7 +133,7 @@ def family(
     def restored(run: str) -> matrices.Trained:
         return trained(run, config)
 
-    return _family(
+    return family_from(
         config,
         num_classes=lambda: dataset.num_classes,
         class_counts=lambda: np.bincount(dataset.train.labels),
@@ -180,7 +142,7 @@ def family(
     )
 
 
-def _family(config: ml_collections.ConfigDict, **makers: Callable[[], Any]) -> Family:
+def family_from(config: ml_collections.ConfigDict, **makers: Callable[[], Any]) -> Family:
     """The objective, given what makes those of its arguments that no config has."""
     name, head = config.objective.name, config.head
     taken = parameters_of(lookup(objective, name))
@@ -209,28 +171,6 @@ def _transfer_function(fields: dict[str, Any]) -> Partial:
     return function
 
 
-def _check_objective(
-    config: ml_collections.ConfigDict, workdir: str | pathlib.Path | None
-) -> None:
-    """Raises for what can be seen to be wrong of an objective without any data."""
-    _family(
-        config,
-        num_classes=lambda: 2,
-        class_counts=lambda: np.ones(2, int),
-        similarity=lambda: 1.0 - np.eye(2),
-        noise_matrix=lambda: np.eye(2),
-    )
-    for name in ("similarity", "noise_matrix"):
-        run = config.objective.get(name, {}).get("run")
-        if workdir is not None and pathlib.Path(workdir, f"{name}.npz").exists():
-            continue
-        if run and not pathlib.Path(run, "config.json").exists():
-            raise FileNotFoundError(
-                f"config.objective.{name}.run={run} holds no run: train one there "
-                "first, or name another folder."
-            )
-
-
 def trained(run: str, config: ml_collections.ConfigDict) -> matrices.Trained:
     """The best model of another run.
 
@@ -248,11 +188,14 @@ def trained(run: str, config: ml_collections.ConfigDict) -> matrices.Trained:
     return matrices.Trained(fitted.models[0], fitted.classifier, data_there.class_names)
 
 
-def _optimizer(config: ml_collections.ConfigDict) -> Callable[..., Any]:
+def optimizer(config: ml_collections.ConfigDict) -> Callable[..., Any]:
+    """(learning rate) -> the optimiser of a complete config."""
     return functools.partial(call, optimizers, config.optimizer)
 
 
-def _schedule(config: ml_collections.ConfigDict) -> Callable[..., Any]:
+def schedule(config: ml_collections.ConfigDict) -> Callable[..., Any]:
+    """(number of steps) -> the learning rate of a complete config."""
+
     def schedule(num_steps: int) -> Any:
         return call(schedules, config.learning_rate, num_steps=num_steps)
 
@@ -277,14 +220,14 @@ def fit(
       stop: asked now and then whether to end early.
     """
     made = family(config, dataset, workdir=workdir)
-    for model, seed in zip(models, _seeds(config), strict=True):
+    for model, seed in zip(models, seeds(config), strict=True):
         _initialise_prototypes(config, model, dataset, seed)
     fitted = training.fit(
         models,
         made,
         dataset,
-        optimizer=_optimizer(config),
-        schedule=_schedule(config),
+        optimizer=optimizer(config),
+        schedule=schedule(config),
         seed=config.seed,
         workdir=workdir,
         stop=stop,
@@ -311,7 +254,7 @@ def _keep_targets(
         dataset.class_names,
         config.objective.to_dict(),
         matrix=np.asarray(targets),
-        seeds=np.array(_seeds(config)),
+        seeds=np.array(seeds(config)),
     )
 
 
@@ -330,70 +273,3 @@ def restore(
     """
     made = family(config, dataset, workdir=workdir)
     return training.restore(networks(config, dataset), made, workdir)
-
-
-def attacks(
-    config: ml_collections.ConfigDict,
-) -> dict[str, tuple[Attack, dict[str, Any]]]:
-    """The attacks of a complete config by name, each with its parameters."""
-    return {
-        name: (call(budgets, section), section.to_dict())
-        for name, section in config.evaluation.attacks.items()
-    }
-
-
-def _noise(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """What a record says of swapped labels; nothing where there are none."""
-    rate = config.data.swap_rate
-    if not rate:
-        return {}
-    where = "swapped" if config.data.noisy_validation else "clean"
-    return {"swap_rate": rate, "validation_labels": where}
-
-
-def evaluate(
-    config: ml_collections.ConfigDict,
-    dataset: Dataset,
-    fitted: training.Fitted,
-    *,
-    workdir: str | pathlib.Path | None = None,
-    stop: Stop = never,
-) -> Iterator[Record | Finding]:
-    """Examines trained models on the test split as a complete config says.
-
-    Args:
-      config: complete.
-      dataset: its test split is used.
-      fitted: from `fit` or `restore`.
-      workdir: folder that keeps what is found; None writes nothing.
-      stop: asked now and then whether to end early.
-    """
-    section, test = config.evaluation, dataset.test
-    if section.num_examples:
-        test = test.take(np.arange(len(test.labels))[: section.num_examples])
-    names = {n: config[n].name for n in ("data", "encoder", "head", "objective")}
-    classifiers = []
-    for seed, classifier, standing in zip(
-        _seeds(config), fitted.classifiers, fitted.standings, strict=True
-    ):
-        identity = {
-            **names,
-            **_noise(config),
-            "seed": seed,
-            "epoch": standing.best_epoch,
-            "validation_error": standing.validation_error,
-        }
-        classifiers.append((identity, classifier))
-    return examine(
-        classifiers,
-        test,
-        attacks(config),
-        epsilons=parse_epsilons(section.epsilons),
-        class_names=dataset.class_names,
-        batch_size=section.batch_size,
-        noise_images=section.noise_images,
-        fooling_images=section.fooling_images,
-        diagnosed_examples=section.diagnosed_examples,
-        folder=workdir,
-        stop=stop,
-    )
