@@ -48,6 +48,9 @@ for kind, (family, rate) in plan.items():
             num_epochs=2,
             batch_size=30,  # four devices do not share it evenly
             input_noise=0.1,
+            crop_padding=1,
+            flip=True,
+            cutout=2,
             workdir=folder,
             mesh=mesh,
         )

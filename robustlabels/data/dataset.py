@@ -64,6 +64,7 @@ class Dataset(NamedTuple):
         2,000 images if they are `Rows`.
       std: [channels] of the same pixels; 1 where a channel is constant.
       clean_labels: [n] of `train` before any swap.
+      train_fraction: the share of the training images that `train` is.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Dataset(NamedTuple):
     mean: Float32[np.ndarray, " c"]
     std: Float32[np.ndarray, " c"]
     clean_labels: Int32[np.ndarray, " n"]
+    train_fraction: float = 1.0
 
     @property
     def num_classes(self) -> int:

@@ -130,6 +130,7 @@ def load(
         mean=mean,
         std=std,
         clean_labels=clean.labels,
+        train_fraction=train_fraction,
     )
 
 

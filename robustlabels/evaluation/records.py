@@ -192,7 +192,7 @@ def write_finding(
 ) -> pathlib.Path:
     """Writes a finding into `WORKDIR/evaluation`, whole or not at all.
 
-    The same finding on the same replica replaces the older one.
+    The same finding on the same replica and as many examples replaces the older one.
 
     Args:
       workdir: the run's folder.
@@ -209,7 +209,8 @@ def write_finding(
     name += [
         finding.parameters[k] for k in ("attack", "loss") if k in finding.parameters
     ]
-    cell = [finding.split, finding.parameters]
+    size = finding.provenance.get("digest", finding.n)
+    cell = [finding.split, finding.parameters, size]
     if images is not None:
         path = _path(workdir, finding, name, cell).with_suffix(".npz")
         with whole(path) as file:

@@ -26,6 +26,7 @@ class Epochs:
       seeds: of each replica.
       keys: of each replica, [replicas].
       num_examples: to train on.
+      passes: how many times an epoch visits each of them.
       batch_size: examples a step.
       num_epochs: to train for.
       stretch: most steps in one program.
@@ -38,6 +39,7 @@ class Epochs:
     seeds: Sequence[int]
     keys: Key[Array, " replicas"]
     num_examples: int
+    passes: int
     batch_size: int
     num_epochs: int
     stretch: int
@@ -46,9 +48,14 @@ class Epochs:
     learned: Callable
 
     @property
+    def visits(self) -> int:
+        """Examples an epoch, each as many times as it is visited."""
+        return self.num_examples * self.passes
+
+    @property
     def steps(self) -> int:
         """Steps an epoch."""
-        return math.ceil(self.num_examples / self.batch_size)
+        return math.ceil(self.visits / self.batch_size)
 
     def start(self, state: TrainState) -> Position:
         """The untrained models, validated: epoch 0."""
@@ -90,15 +97,15 @@ class Epochs:
             before = position.standings
             position = self._with_best(position, candidate, validated, epoch)
             share = 1 - resumed_at / self.steps
-            speed = share * self.num_examples / (time.monotonic() - began)
+            speed = share * self.visits / (time.monotonic() - began)
             for replica, (loss, error) in enumerate(validated):
                 if before[replica].stopped(self.patience):
                     continue
                 loss_sum, hits = position.sums[replica]
                 figures = {
                     "epoch": epoch,
-                    "train_loss": loss_sum / self.num_examples,
-                    "train_accuracy": hits / self.num_examples,
+                    "train_loss": loss_sum / self.visits,
+                    "train_accuracy": hits / self.visits,
                     "validation_loss": loss,
                     "validation_error": error,
                     "learning_rate": self._rate(position.step - 1),
@@ -114,7 +121,7 @@ class Epochs:
     ) -> Iterator[Position]:
         """The rest of an epoch, one program after another."""
         order, mask = replicas.batches(
-            self.num_examples, self.batch_size, self.seeds, epoch
+            self.num_examples, self.batch_size, self.seeds, epoch, self.passes
         )
         for start in range(position.step % self.steps, self.steps, self.stretch):
             part = np.s_[:, start : start + self.stretch]

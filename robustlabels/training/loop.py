@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from robustlabels import _validate, parallel
 from robustlabels._progress import Progress
 from robustlabels._stopping import Stop, Stopped, never
-from robustlabels.data import Dataset
+from robustlabels.data import Augmentation, Dataset
 from robustlabels.objective import Family, bind
 from robustlabels.training import replicas
 from robustlabels.training.checkpoints import Checkpoints
@@ -38,6 +38,10 @@ def fit(
     schedule: Callable[[int], optax.Schedule],
     num_epochs: int = 100,
     batch_size: int = 100,
+    passes: int = 1,
+    crop_padding: int = 0,
+    flip: bool = False,
+    cutout: int = 0,
     input_noise: float = 0.0,
     average_decay: float = 0.0,
     objective_learning_rate: float = 0.01,
@@ -55,10 +59,10 @@ def fit(
 
     The data live on the device, or above 2 GiB come there some steps at a time, and
     whole stretches of steps run in one program. Each epoch visits every example once,
-    in an order of its own; the last batch is filled up with examples that do not count
-    (but do enter batch statistics). Best is the smallest validation error, then the
-    smallest loss under the objective of the end of training, so that epochs compare;
-    the untrained model is epoch 0.
+    or as many times as `passes` says, in an order of its own; the last batch is filled
+    up with examples that do not count (but do enter batch statistics). Best is the
+    smallest validation error, then the smallest loss under the objective of the end of
+    training, so that epochs compare; the untrained model is epoch 0.
 
     Several models are replicas, trained in one program: replica r has the seed `seed` +
     r, an order, a best epoch and an end of its own, as if it were trained alone.
@@ -75,6 +79,11 @@ def fit(
       schedule: makes a learning rate schedule of the number of steps.
       num_epochs: at least 1.
       batch_size: examples a step, at least 1; at most the whole split is used.
+      passes: how many times an epoch visits each example; 0 is as many as make an epoch
+        of a fraction of the data as long as one of all: equal steps, not equal epochs.
+      crop_padding: of random crops, see `data.Augmentation`; 0 crops nothing.
+      flip: whether images are flipped at random.
+      cutout: side in pixels of what is blackened at random; 0 is nothing.
       input_noise: standard deviation of Gaussian noise on training images, in pixels.
       average_decay: of an exponential moving average of the weights, in [0, 1), which
         then is what is validated and kept; 0 keeps none.
@@ -107,6 +116,10 @@ def fit(
     check_options(
         num_epochs=num_epochs,
         batch_size=batch_size,
+        passes=passes,
+        crop_padding=crop_padding,
+        flip=flip,
+        cutout=cutout,
         input_noise=input_noise,
         average_decay=average_decay,
         objective_learning_rate=objective_learning_rate,
@@ -125,7 +138,8 @@ def fit(
     seeds = range(seed, seed + len(models))
     size = len(dataset.train.labels)
     batch_size = min(batch_size, size)
-    steps_per_epoch = math.ceil(size / batch_size)
+    passes = passes or round(1 / dataset.train_fraction)
+    steps_per_epoch = math.ceil(size * passes / batch_size)
     num_steps = num_epochs * steps_per_epoch
     learning_rate = schedule(num_steps)
     transformation = optimizer(learning_rate)
@@ -138,11 +152,13 @@ def fit(
         models, family, transformation, keys, average_decay=average_decay
     )
     state = parallel.replicate(state, mesh)
+    augmentation = Augmentation(crop_padding, flip, cutout)
     step = make_step(
         graphdef,
         family,
         transformation,
         num_steps=num_steps,
+        augmentation=augmentation,
         input_noise=input_noise,
         average_decay=average_decay,
     )
@@ -160,6 +176,7 @@ def fit(
         seeds=seeds,
         keys=keys,
         num_examples=size,
+        passes=passes,
         batch_size=batch_size,
         num_epochs=num_epochs,
         stretch=stretch,
@@ -170,6 +187,8 @@ def fit(
     settings = {
         "num_epochs": num_epochs,
         "batch_size": batch_size,
+        "passes": passes,
+        "augmentation": list(augmentation),
         "input_noise": input_noise,
         "average_decay": average_decay,
         "objective_learning_rate": objective_learning_rate,
@@ -248,6 +267,10 @@ def check_options(
     *,
     num_epochs: int,
     batch_size: int,
+    passes: int,
+    crop_padding: int,
+    flip: bool,
+    cutout: int,
     input_noise: float,
     average_decay: float,
     objective_learning_rate: float,
@@ -268,7 +291,10 @@ def check_options(
         stretch=stretch,
         eval_batch_size=eval_batch_size,
     )
-    _validate.count(minimum=0, patience=patience, replicas_at_once=replicas_at_once)
+    _validate.count(
+        minimum=0, patience=patience, passes=passes, replicas_at_once=replicas_at_once
+    )
+    Augmentation(crop_padding, flip, cutout).check()
     _validate.in_range(0.0, math.inf, input_noise=input_noise, fix="The paper: 0.5.")
     _validate.in_range(
         0.0, 1.0 - 1e-9, average_decay=average_decay, fix="0.999 is usual; 0 is none."

@@ -149,15 +149,20 @@ def programs(
 
 
 def batches(
-    size: int, batch_size: int, seeds: Sequence[int], epoch: int
+    size: int, batch_size: int, seeds: Sequence[int], epoch: int, passes: int = 1
 ) -> tuple[
     Int[np.ndarray, "replicas steps batch"], Bool[np.ndarray, "replicas steps batch"]
 ]:
-    """An epoch's order of each seed in batches, and which entries count."""
+    """An epoch's order of each seed in batches, and which entries count.
+
+    Each pass through the examples has an order of its own.
+    """
+    numbers = range((epoch - 1) * passes + 1, epoch * passes + 1)
     parts = []
     for seed in seeds:
-        order = np.random.default_rng((seed, epoch)).permutation(size)
-        parts.append(filled_batches(order.astype(np.int32), batch_size))
+        orders = [np.random.default_rng((seed, n)).permutation(size) for n in numbers]
+        order = np.concatenate(orders).astype(np.int32)
+        parts.append(filled_batches(order, batch_size))
     orders, masks = zip(*parts, strict=True)
     return np.stack(orders), np.stack(masks)
 

@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from robustlabels import parallel
-from robustlabels.data import as_float
+from robustlabels.data import Augmentation, as_float, augment
 from robustlabels.objective import Family
 
 __all__ = ["Batch", "Metrics", "TrainState", "init_state", "make_step", "run_stretch"]
@@ -51,6 +51,8 @@ class Metrics(NamedTuple):
     loss: Float[Array, ""]
     accuracy: Float[Array, ""]
 
+
+_AS_THEY_ARE = Augmentation()
 
 Step = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Metrics]]
 
@@ -123,6 +125,7 @@ def make_step(
     optimizer: optax.GradientTransformation,
     *,
     num_steps: int,
+    augmentation: Augmentation = _AS_THEY_ARE,
     input_noise: float = 0.0,
     average_decay: float = 0.0,
 ) -> Step:
@@ -133,14 +136,16 @@ def make_step(
       family: the objectives along training.
       optimizer: of the mean loss plus the family's penalty.
       num_steps: length of the training: progress runs from 0 to 1 over it.
+      augmentation: what may happen to the images before.
       input_noise: standard deviation of Gaussian noise on the images, in pixels.
       average_decay: of the moving average, in [0, 1); 0 keeps none.
     """
 
     def step(state: TrainState, batch: Batch, key: Key[Array, ""]):
-        images = as_float(batch.images)
+        key = jax.random.fold_in(key, state.step)
+        noise_key, augment_key = jax.random.split(key)
+        images = as_float(augment(augment_key, batch.images, augmentation))
         if input_noise:
-            noise_key = jax.random.fold_in(key, state.step)
             noise = jax.random.normal(noise_key, images.shape, images.dtype)
             images = images + input_noise * noise
         progress = state.step / max(num_steps - 1, 1)

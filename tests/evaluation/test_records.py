@@ -192,13 +192,15 @@ def test_findings_and_records_share_a_folder(tmp_path):
 
 
 def test_the_same_finding_replaces_the_older(tmp_path):
-    assert write_finding(tmp_path, finding()) == write_finding(tmp_path, finding(n=9))
-    assert read_findings(tmp_path) == [finding(n=9)]
+    again = finding(seconds=9.0)
+    assert write_finding(tmp_path, finding()) == write_finding(tmp_path, again)
+    assert read_findings(tmp_path) == [again]
     parameters = {**finding().parameters, "loss": "margin"}
     changes = [{"kind": "noise"}, {"parameters": parameters}, {"split": "validation"}]
+    changes += [{"n": 9}, {"provenance": {"digest": "other"}}]
     for change in [*changes, {"classifier": {"data": "fake", "seed": 1}}]:
         write_finding(tmp_path, finding(**change))
-    assert len(read_findings(tmp_path)) == 5
+    assert len(read_findings(tmp_path)) == 7
 
 
 def test_every_seed_has_files_of_its_own(tmp_path):

@@ -182,5 +182,5 @@ def test_tempered_cross_entropy_keeps_a_gradient_at_any_scale():
         slope = np.asarray(jax.grad(loss)(scaled)) * factor
         assert slope[0, 1] > 0.05
         np.testing.assert_allclose(slope.sum(), 0, atol=1e-5)
-    with pytest.raises(ValueError, match="spread=-1.0 is outside"):
+    with pytest.raises(ValueError, match=r"spread=-1\.0 is outside"):
         losses.tempered_cross_entropy(scores, labels, spread=-1.0)

@@ -35,7 +35,9 @@ STEPS_PER_EPOCH = 3  # 36 training examples in batches of 16
 def train():
     """`fit` on the small data set, with a constant learning rate."""
 
-    def train(rate=0.1, *, widths=(6,), norm="none", family=None, **options):
+    def train(
+        rate=0.1, *, widths=(6,), norm="none", family=None, data=dataset, **options
+    ):
         options = {
             "optimizer": optimizers.sgd,
             "schedule": functools.partial(schedules.constant, rate),
@@ -44,7 +46,7 @@ def train():
             **options,
         }
         model = build(widths=widths, norm=norm)
-        return fit(model, family or objective.softmax(), dataset, **options)
+        return fit(model, family or objective.softmax(), data, **options)
 
     return train
 
@@ -238,21 +240,24 @@ def test_a_folder_of_another_training_is_refused_and_stays(fitted, workdir, trai
     assert restored.standing == fitted.standing
 
 
+CHANGED = {"input_noise": 0.2, "crop_padding": 1, "flip": True, "cutout": 2}
+
+
 @pytest.fixture(scope="module")
 def plain(train):
-    return train(input_noise=0.2)
+    return train(**CHANGED)
 
 
 def test_the_same_run_gives_the_same_bits_and_another_seed_others(train, plain):
-    again = train(input_noise=0.2)
+    again = train(**CHANGED)
     assert again.standing == plain.standing
     chex.assert_trees_all_equal(weights(again.classifier), weights(plain.classifier))
-    other = train(input_noise=0.2, seed=1)
+    other = train(**CHANGED, seed=1)
     assert other.standing.validation_loss != plain.standing.validation_loss
 
 
 def test_short_stretches_give_the_same_bits(train, plain):
-    short = train(input_noise=0.2, stretch=2)
+    short = train(**CHANGED, stretch=2)
     assert short.standing == plain.standing
     chex.assert_trees_all_equal(weights(short.classifier), weights(plain.classifier))
 
@@ -284,6 +289,32 @@ def test_without_learning_figures_are_exact_means(train, tmp_path):
     loss, error = figures_of(still.classifier, dataset.validation)
     assert line["validation_loss"] == pytest.approx(loss, rel=1e-5)
     assert line["validation_error"] == pytest.approx(error, abs=1e-7)
+
+
+def test_augmentation_is_for_training_only(train):
+    black = train(0.0, cutout=1000, num_epochs=1)
+    still = train(0.0, num_epochs=1)
+    assert black.standing == still.standing
+
+
+def test_an_epoch_of_several_passes_visits_each_example_so_often(train, tmp_path):
+    train(0.0, num_epochs=2, passes=3, workdir=tmp_path)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    steps = math.ceil(3 * 36 / 16)
+    assert [json.loads(line)["step"] for line in lines] == [steps, 2 * steps]
+    (order,), (counts,) = batches(36, 16, [0], 2, 3)
+    passes = order[counts].reshape(3, 36)
+    assert all(sorted(each) == list(range(36)) for each in passes)
+    (before,), (counts,) = batches(36, 16, [0], 1, 3)
+    orders = {tuple(each) for each in before[counts].reshape(3, 36)}
+    assert len(orders | {tuple(each) for each in passes}) == 6
+
+
+def test_passes_of_a_fraction_make_equal_steps(train, tmp_path):
+    part = dataset._replace(train_fraction=1 / 3)
+    train(0.0, num_epochs=1, passes=0, data=part, workdir=tmp_path)
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["step"] == math.ceil(3 * 36 / 16)
 
 
 def test_patience_stops_and_the_first_of_equals_is_best(train, tmp_path):

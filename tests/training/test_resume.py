@@ -40,6 +40,8 @@ def train():
             batch_size=8,
             stretch=2,
             input_noise=0.1,
+            crop_padding=1,
+            flip=True,
             average_decay=0.9,
             workdir=workdir,
             mesh=parallel.make_mesh(jax.devices()[:1]),
