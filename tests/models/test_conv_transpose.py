@@ -1,7 +1,5 @@
 """The transposed convolution against its definition and against that of `lax`."""
 
-import re
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -106,18 +104,16 @@ def test_inside_of_a_scan():
     assert_close(descend(ours)(kernel), descend(plain)(kernel))
 
 
-def test_gradients_hold_plain_convolutions_only():
-    """What keeps them fast in loops on a CPU; three: the value and two gradients."""
+def test_gradients_hold_no_convolution():
+    """What keeps them fast in loops on a CPU."""
     x, kernel = arrays(4, 4, 4, 4)
 
     def energy(x, kernel):
         return (conv_transpose(x, kernel, stride=2, padding=1) ** 2).sum()
 
     traced = str(jax.make_jaxpr(jax.grad(energy, (0, 1)))(x, kernel))
-    plain_layout = "lhs_spec=(0, 3, 1, 2), rhs_spec=(3, 2, 0, 1), out_spec=(0, 3, 1, 2)"
-    layouts = re.findall(r"ConvDimensionNumbers\((.*)\)", traced)
-    assert layouts == [plain_layout] * 3
-    assert set(re.findall(r"lhs_dilation=(\S+),?", traced)) <= {"(1,", "None"}
+    assert "conv_general_dilated" not in traced
+    assert "dot_general" in traced
 
 
 def test_layer_is_a_transposed_convolution_plus_bias():
