@@ -48,6 +48,14 @@ def test_the_network_is_what_the_config_says(dataset):
     np.testing.assert_allclose(model.normalize.mean[...], dataset.mean)
 
 
+def test_a_head_without_classes_is_not_told_of_any(dataset):
+    (model,) = build.networks(
+        tiny(head={"name": "LabelDecoder", "shape": (5, 4)}), dataset
+    )
+    assert isinstance(model.head, models.LabelDecoder)
+    assert model.head.shape == (5, 4)
+
+
 def test_the_seed_decides_the_weights(dataset):
     def kernels(**changed):
         made = build.networks(tiny(**changed), dataset)
@@ -82,7 +90,11 @@ def test_training_starts_from_prototypes_of_the_data(dataset, init):
 
 @pytest.mark.parametrize(
     ("objective", "head", "right"),
-    [("softmax", "Prototypes", "Softmax"), ("glvq", "Softmax", "Prototypes")],
+    [
+        ("softmax", "Prototypes", "Softmax"),
+        ("softmax", "LabelDecoder", "Softmax"),
+        ("glvq", "Softmax", "Prototypes"),
+    ],
 )
 def test_an_objective_needs_its_head(objective, head, right):
     config = tiny(objective={"name": objective}, head={"name": head})

@@ -68,13 +68,14 @@ def _network(
         image_shape=dataset.train.images.shape[1:],
         rngs=rngs,
     )
-    head = call(
-        heads,
-        config.head,
-        in_features=encoder.out_features,
-        num_classes=dataset.num_classes,
-        rngs=rngs,
-    )
+    given = {
+        "in_features": encoder.out_features,
+        "num_classes": dataset.num_classes,
+        "rngs": rngs,
+    }
+    taken = parameters_of(lookup(heads, config.head.name))
+    given = {name: value for name, value in given.items() if name in taken}
+    head = call(heads, config.head, **given)
     mean, std = dataset.mean.tolist(), dataset.std.tolist()
     return models.Network(encoder, head, mean=mean, std=std)
 
@@ -146,9 +147,8 @@ def family_from(config: ml_collections.ConfigDict, **makers: Callable[[], Any]) 
     """The objective, given what makes those of its arguments that no config has."""
     name, head = config.objective.name, config.head
     taken = parameters_of(lookup(objective, name))
-    wants = "prototype_labels" in taken
-    if wants != (head.name == "Prototypes"):
-        right = "Prototypes" if wants else "Softmax"
+    right = "Prototypes" if "prototype_labels" in taken else "Softmax"
+    if head.name != right:
         raise ValueError(
             f"objective {name!r} needs the head {right!r}, not {head.name!r}: set "
             f"config.head.name={right}."

@@ -15,10 +15,22 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from robustlabels import _validate
+from robustlabels.models.alexnet import AlexNet
 from robustlabels.models.layers import Activations, Block, ImageShape, max_pool
 from robustlabels.models.resnet import CIFARResNet, ResNet
+from robustlabels.models.vgg import VGG
+from robustlabels.models.wide_resnet import WideResNet
 
-__all__ = ["CNN", "MLP", "CIFARResNet", "LinearMap", "ResNet"]
+__all__ = [
+    "CNN",
+    "MLP",
+    "VGG",
+    "AlexNet",
+    "CIFARResNet",
+    "LinearMap",
+    "ResNet",
+    "WideResNet",
+]
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
-"""Heads: embeddings to what an objective takes, logits or distances.
+"""Heads: embeddings to what an objective takes: logits, distances or labels.
 
-A head is an NNX module with `in_features` and a call `head(embedding) -> outputs`.
+A head is an NNX module with `in_features` and a call
+`head(embedding, train=False) -> outputs`.
 """
 
 from typing import Protocol, runtime_checkable
@@ -12,8 +13,9 @@ from jaxtyping import Array, Float, Float32, Int32
 
 from robustlabels import _validate
 from robustlabels.losses import squared_distances
+from robustlabels.models.label_decoder import LabelDecoder
 
-__all__ = ["Prototypes", "Softmax"]
+__all__ = ["LabelDecoder", "Prototypes", "Softmax"]
 
 
 @runtime_checkable
@@ -23,7 +25,7 @@ class Head(Protocol):
     in_features: int
 
     def __call__(
-        self, embedding: Float[Array, " batch features"]
+        self, embedding: Float[Array, " batch features"], *, train: bool = False
     ) -> Float32[Array, " batch *outputs"]:
         """Outputs of a batch of embeddings."""
         ...
@@ -53,9 +55,9 @@ class Softmax(nnx.Module):
         self.linear = nnx.Linear(in_features, num_classes, rngs=rngs)
 
     def __call__(
-        self, embedding: Float[Array, " batch features"]
+        self, embedding: Float[Array, " batch features"], *, train: bool = False
     ) -> Float32[Array, " batch classes"]:
-        """Logits of a batch of embeddings."""
+        """Logits of a batch of embeddings; `train` changes nothing."""
         return self.linear(embedding.astype(jnp.float32))
 
 
@@ -100,7 +102,10 @@ class Prototypes(nnx.Module):
         return np.repeat(np.arange(self.num_classes, dtype=np.int32), self.per_class)
 
     def __call__(
-        self, embedding: Float[Array, " batch features"]
+        self, embedding: Float[Array, " batch features"], *, train: bool = False
     ) -> Float32[Array, " batch prototypes"]:
-        """Squared distances of a batch of embeddings to every prototype."""
+        """Squared distances of a batch of embeddings to every prototype.
+
+        `train` changes nothing.
+        """
         return squared_distances(embedding.astype(jnp.float32), self.prototypes[...])

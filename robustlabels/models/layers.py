@@ -142,10 +142,25 @@ class Normalize(nnx.Module):
         return (x - mean) / std
 
 
+def batch_norm(
+    features: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
+) -> nnx.BatchNorm:
+    """Batch normalisation, Ioffe & Szegedy (2015); running averages of momentum 0.9.
+
+    Args:
+      features: size of the last axis.
+      dtype: of the result; parameters and statistics are float32.
+      rngs: random keys; none is used.
+
+    >>> norm = batch_norm(1, rngs=nnx.Rngs(0))
+    >>> print(norm(jnp.array([[1.0], [3.0]]), use_running_average=False).ravel())
+    [-0.999995  0.999995]
+    """
+    return nnx.BatchNorm(features, momentum=0.9, dtype=jnp.dtype(dtype), rngs=rngs)
+
+
 class Block(nnx.Module):
     """Linear map, then batch normalisation where it is asked for, then activation.
-
-    The map has no bias of its own before batch normalisation, which adds one.
 
     Args:
       in_features: channels or features of the input.
@@ -155,8 +170,9 @@ class Block(nnx.Module):
         the size stays with a stride of 1.
       stride: pixels between two outputs of the convolution, at least 1.
       activation: a name of `ACTIVATIONS`.
-      norm: "none" or "batch" (Ioffe & Szegedy, 2015; running averages with momentum
-        0.9).
+      norm: "none" or "batch", see `batch_norm`.
+      use_bias: whether the map has a bias of its own. None is yes, but for a map before
+        batch normalisation, which adds one.
       dtype: what is computed in; parameters and statistics are float32.
       rngs: random keys; "params" is used.
 
@@ -177,13 +193,14 @@ class Block(nnx.Module):
         stride: int = 1,
         activation: str = "relu",
         norm: str = "none",
+        use_bias: bool | None = None,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
         _validate.one_of(NORMS, norm=norm)
         _validate.count(in_features=in_features, out_features=out_features)
         common = {
-            "use_bias": norm == "none",
+            "use_bias": norm == "none" if use_bias is None else use_bias,
             "dtype": jnp.dtype(dtype),
             "kernel_init": kernel_init(activation),
             "rngs": rngs,
@@ -201,7 +218,7 @@ class Block(nnx.Module):
                 **common,
             )
         self.norm = nnx.data(
-            nnx.BatchNorm(out_features, momentum=0.9, dtype=jnp.dtype(dtype), rngs=rngs)
+            batch_norm(out_features, dtype=dtype, rngs=rngs)
             if norm == "batch"
             else None
         )

@@ -87,7 +87,7 @@ class Network(nnx.Module):
         embedding, activations = self.encoder(self.normalize(x), train=train)
         embedding = embedding.astype(jnp.float32)
         activations = Activations(activations, embedding=embedding)
-        return self.head(embedding), activations
+        return self.head(embedding, train=train), activations
 
     def embed(
         self,

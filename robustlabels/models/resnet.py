@@ -6,7 +6,9 @@ Kernels start with variance 2 / fan-in, He et al. (2015), and every scale of bat
 normalisation as 1.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,56 +100,57 @@ class Residual(nnx.Module):
 
 
 class Stages(nnx.Module):
-    """Residual blocks in stages, and the mean over the pixels of what comes out.
+    """Residual blocks in stages.
 
     Each stage but the first halves the size and doubles the width. The shortcut between
     two stages is a projection.
 
     Args:
-      width: channels of the input, and width of the first stage.
+      in_features: channels of the input.
+      width: of the first stage.
       blocks: their number in each stage.
-      bottleneck: as in `Residual`.
+      block: makes one: `Residual`, or what takes its arguments and has `out_features`.
       dtype: what is computed in; parameters and statistics are float32.
       rngs: random keys; "params" is used.
 
-    Guarantees: activations are "stage_1_block_1", "stage_1_block_2", ..., "pooled".
+    Guarantees: activations are "stage_1_block_1", "stage_1_block_2", ...; the last is
+    the output.
 
-    >>> stages = Stages(4, blocks=(2, 1), rngs=nnx.Rngs(0))
-    >>> pooled, activations = stages(jnp.zeros((2, 6, 6, 4)))
-    >>> pooled.shape, list(activations)[1:3]
-    ((2, 8), ['stage_1_block_2', 'stage_2_block_1'])
+    >>> stages = Stages(4, 4, blocks=(2, 1), rngs=nnx.Rngs(0))
+    >>> y, activations = stages(jnp.zeros((2, 6, 6, 4)))
+    >>> y.shape, list(activations)[1:]
+    ((2, 3, 3, 8), ['stage_1_block_2', 'stage_2_block_1'])
     """
 
     def __init__(
         self,
+        in_features: int,
         width: int,
         *,
         blocks: Sequence[int],
-        bottleneck: bool = False,
+        block: Callable[..., Any] = Residual,
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        common = {"bottleneck": bottleneck, "dtype": dtype, "rngs": rngs}
-        features, self.blocks = width, nnx.List([])
+        features, self.blocks = in_features, nnx.List([])
         for i, number in enumerate(blocks):
             stage = nnx.List([])
             for j in range(number):
-                stride = 2 if i > 0 and j == 0 else 1
-                stage.append(Residual(features, width << i, stride=stride, **common))
+                shape = {"stride": 2 if i > 0 and j == 0 else 1, "dtype": dtype}
+                stage.append(block(features, width << i, **shape, rngs=rngs))
                 features = stage[-1].out_features
             self.blocks.append(stage)
         self.out_features = features
 
     def __call__(
         self, x: Float[Array, " batch height width channels"], *, train: bool = False
-    ) -> tuple[Float[Array, " batch features"], Activations]:
-        """The mean, and the output of every block by name."""
+    ) -> tuple[Float[Array, " batch new_height new_width features"], Activations]:
+        """The output, and that of every block by name."""
         activations = Activations()
         h = x
         for i, stage in enumerate(self.blocks, start=1):
             for j, block in enumerate(stage, start=1):
                 h = activations[f"stage_{i}_block_{j}"] = block(h, train=train)
-        h = activations["pooled"] = h.mean((1, 2))
         return h, activations
 
 
@@ -197,7 +200,7 @@ class CIFARResNet(nnx.Module):
         self.image_shape = tuple(image_shape)
         common = {"dtype": dtype, "rngs": rngs}
         self.stem = Block(image_shape[-1], 16, kernel_size=3, norm="batch", **common)
-        self.stages = Stages(16, blocks=[(depth - 2) // 6] * 3, **common)
+        self.stages = Stages(16, 16, blocks=[(depth - 2) // 6] * 3, **common)
         self.out_features = self.stages.out_features
 
     def __call__(
@@ -205,8 +208,9 @@ class CIFARResNet(nnx.Module):
     ) -> tuple[Float[Array, " batch features"], Activations]:
         """Embed a batch of images."""
         stem = self.stem(x, train=train)
-        embedding, activations = self.stages(stem, train=train)
-        return embedding, Activations(stem=stem, **activations)
+        h, activations = self.stages(stem, train=train)
+        embedding = h.mean((1, 2))
+        return embedding, Activations(stem=stem, **activations, pooled=embedding)
 
 
 class ResNet(nnx.Module):
@@ -251,8 +255,8 @@ class ResNet(nnx.Module):
         common = {"dtype": dtype, "rngs": rngs}
         shape = {"kernel_size": 7, "stride": 2}
         self.stem = Block(image_shape[-1], 64, norm="batch", **shape, **common)
-        blocks, bottleneck = _BLOCKS[depth], depth >= 50
-        self.stages = Stages(64, blocks=blocks, bottleneck=bottleneck, **common)
+        block = functools.partial(Residual, bottleneck=depth >= 50)
+        self.stages = Stages(64, 64, blocks=_BLOCKS[depth], block=block, **common)
         self.out_features = self.stages.out_features
 
     def __call__(
@@ -261,5 +265,6 @@ class ResNet(nnx.Module):
         """Embed a batch of images."""
         stem = self.stem(x, train=train)
         pooled = max_pool(stem, size=3, stride=2, padding=1)
-        embedding, activations = self.stages(pooled, train=train)
-        return embedding, Activations(stem=stem, **activations)
+        h, activations = self.stages(pooled, train=train)
+        embedding = h.mean((1, 2))
+        return embedding, Activations(stem=stem, **activations, pooled=embedding)

@@ -86,6 +86,14 @@ def test_normalize_refuses_what_is_no_scale():
         Normalize((0.0,), (1.0, 1.0, 1.0))
 
 
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("use_bias", [None, False, True])
+def test_a_block_has_a_bias_where_no_norm_has_one_or_where_it_is_told(norm, use_bias):
+    block = Block(3, 2, norm=norm, use_bias=use_bias, rngs=nnx.Rngs(0))
+    expected = norm == "none" if use_bias is None else use_bias
+    assert (block.linear.bias is not None) == expected
+
+
 @pytest.mark.parametrize("kernel_size", [None, 1])
 def test_block_normalises_by_the_batch_and_keeps_running_averages(kernel_size):
     block = Block(3, 2, kernel_size=kernel_size, norm="batch", rngs=nnx.Rngs(0))
