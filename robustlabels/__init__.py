@@ -1,9 +1,9 @@
 """Other labels and losses for image classifiers in JAX, attacked honestly.
 
-`losses` and `attacks` are pure functions that know no model; `objective` binds a loss
-and a decision into a classifier; `parallel` spreads examples over devices; `models`,
-`data`, `training` and `evaluation` make a harness of them, which the command
-`robustlabels` runs from config files.
+`losses` and `attacks` are pure functions that know no model; `labels` has arrays to ask
+for instead of classes; `objective` binds a loss and a decision into a classifier;
+`parallel` spreads examples over devices; `models`, `data`, `training` and `evaluation`
+make a harness of them, which the command `robustlabels` runs from config files.
 """
 
 __version__ = "0.1.0"
@@ -12,6 +12,7 @@ from robustlabels import (
     attacks,
     data,
     evaluation,
+    labels,
     losses,
     models,
     objective,
@@ -23,6 +24,7 @@ __all__ = [
     "attacks",
     "data",
     "evaluation",
+    "labels",
     "losses",
     "models",
     "objective",
