@@ -9,7 +9,17 @@ from collections.abc import Sequence
 import ml_collections
 from absl import logging
 
-from robustlabels import __version__, data, evaluation, report, run, sweep, training
+from robustlabels import (
+    __version__,
+    build,
+    data,
+    evaluation,
+    labels,
+    report,
+    run,
+    sweep,
+    training,
+)
 from robustlabels._stopping import Signals, Stopped
 from robustlabels.config_file import (
     load_config,
@@ -35,6 +45,8 @@ robustlabels: other labels and losses, and whether they make a classifier robust
       Trains and attacks every combination of the values, each a run of its own.
   robustlabels report DIR ... [--output=FILE]
       Renders runs and sweeps side by side into one HTML page.
+  robustlabels labels --config=FILE[:ARG] --out=DIR
+      Writes the label arrays of a config, to look at and to listen to.
   robustlabels data prepare NAME [--data_dir=DIR]
       Lets TFDS download and prepare a data set, once; needs the extra `prepare`.
 
@@ -127,6 +139,22 @@ one self-contained HTML page: tables, curves, confidence, examples, warnings.
 Example: robustlabels report runs/mine runs/other --output=compared.html
 """
 
+LABELS_HELP = """\
+robustlabels labels --config=FILE[:ARG] [--config.a.b=VALUE ...] --out=DIR
+
+Makes the label of each class that FILE regresses, and writes into DIR: codebook.npz,
+which `from_file` reads; statistics.json, how varied labels are and how far apart;
+images/NAME.png; and sounds/NAME.wav, the recordings where labels are speech, else what
+Griffin-Lim makes of labels with 64 rows. Files that are there are replaced.
+
+  --config          a file whose objective is label_regression
+  --config.a.b      another value for a field, such as
+                    --config.objective.codebook.voice=de
+  --out             folder for the labels
+
+Example: robustlabels labels --config=configs/digits_labels.py:speech --out=labels
+"""
+
 PREPARE_HELP = """\
 robustlabels data prepare NAME [--data_dir=DIR]
 
@@ -181,6 +209,8 @@ def _dispatch(arguments: list[str], stop: Signals) -> int:
             return _sweep(rest, stop)
         case ["report", *rest]:
             _report(rest)
+        case ["labels", *rest]:
+            _labels(rest)
         case ["data"] | ["data", "--help" | "-h"]:
             print(PREPARE_HELP)
         case ["data", "prepare", *rest]:
@@ -188,7 +218,8 @@ def _dispatch(arguments: list[str], stop: Signals) -> int:
         case _:
             raise ValueError(
                 f"{' '.join(arguments[:2])!r} is no command; there are train, "
-                "evaluate, sweep, report and data prepare. See robustlabels --help."
+                "evaluate, sweep, report, labels and data prepare. See "
+                "robustlabels --help."
             )
     return 0
 
@@ -277,6 +308,28 @@ def _report(arguments: list[str]) -> None:
     if output is None:
         output = pathlib.Path(folders[0] if len(folders) == 1 else "", "report.html")
     print(report.write_report(folders, output))
+
+
+def _labels(arguments: list[str]) -> None:
+    if _wants_help(arguments):
+        print(LABELS_HELP)
+        return
+    written, rest = split_flag(arguments, "config")
+    out, rest = split_flag(rest, "out")
+    if written is None or out is None:
+        raise ValueError("labels needs --config=FILE and --out=DIR.")
+    config = override(load_config(written), rest)
+    dataset = build.dataset(config)
+    codebook = build.codebook(config, dataset)
+    section = config.objective.codebook
+    sounds = None
+    if section.name == "speech":
+        sounds = labels.recordings(
+            dataset.class_names, wav_dir=section.wav_dir, voice=section.voice
+        )
+    files = labels.write(out, codebook, dataset.class_names, sounds=sounds)
+    print(f"{len(codebook)} labels of {codebook.shape[1:]} are in {out}:")
+    print("\n".join(f"  {path.relative_to(out)}" for path in files))
 
 
 def _with_a_way_on(stopped: Stopped, command: list[str]) -> Stopped:

@@ -19,7 +19,7 @@ import ml_collections
 import numpy as np
 from ml_collections import config_dict
 
-from robustlabels import _validate, data, objective, training
+from robustlabels import _validate, data, labels, objective, training
 from robustlabels.evaluation import budgets
 from robustlabels.losses import transfer
 from robustlabels.matrices import noise_matrices, similarities
@@ -38,6 +38,7 @@ _NAMED = {
 # Arguments that are sections themselves, and the name that each has unless it says so.
 _NESTED = {
     "phi": (transfer, {"x"}, "identity"),
+    "codebook": (labels, {"class_names", "num_classes"}, "uniform"),
     "similarity": (similarities, {"dataset", "restore"}, "lda"),
     "noise_matrix": (noise_matrices, {"dataset", "restore"}, "known"),
 }

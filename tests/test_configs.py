@@ -10,7 +10,10 @@ from robustlabels.evaluation import Finding, Record
 from robustlabels.sections import complete
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
-OBJECTIVES = [name for name in objective.__all__ if name not in ("glvq", "sng")]
+OF_OTHER_HEADS = ("glvq", "label_regression", "sng")
+OBJECTIVES = [name for name in objective.__all__ if name not in OF_OTHER_HEADS]
+LABELS = ["category", "label_smoothing", "low_dimensional", "constant", "uniform"]
+LABELS += ["gaussian_composition", "speech", "shuffled_speech"]
 ARGUMENTS = {
     "mnist_dlvq": ["none", "bn", "bn_noise"],
     "mnist_softmax": ["none", "bn", "bn_noise"],
@@ -20,6 +23,10 @@ ARGUMENTS = {
     "cifar10_mcel": ["mcel"],
     "cifar100_mcel": ["mcel"],
     "imagenet_mcel": ["mcel"],
+    "digits_labels": LABELS,
+    "mnist_labels": ["speech"],
+    "cifar10_labels": ["speech", "vgg19,constant", "resnet110,low_dimensional"],
+    "cifar100_labels": ["low_dimensional"],
 }
 CASES = [
     (path, argument)
@@ -50,11 +57,13 @@ def test_a_config_holds_literals_and_is_right(path, argument):
 # Of arguments that differ by a field one is run; residual networks, which take long to
 # compile, are trained with the data of ImageNet.
 NOT_RUN = {"imagenet_mcel", "cifar10_mcel", "cifar100_mcel", "digits_mcel"}
+NOT_RUN |= {"cifar10_labels", "cifar100_labels"}
 NOT_RUN |= {"mnist_dlvq none", "mnist_dlvq bn", "mnist_gmlvq 1", "mnist_softmax"}
 RUN = [
     (path, argument)
     for path, argument in CASES
     if ("mcel" not in path.stem or argument == "mcel")
+    and ("labels" not in path.stem or argument == "speech")
     and not {path.stem, f"{path.stem} {argument}"} & NOT_RUN
 ]
 
@@ -79,10 +88,14 @@ def test_a_config_trains_and_attacks(path, argument):
     fitted = build.fit(config, build.networks(config, dataset), dataset)
     found = list(build.evaluate(config, dataset, fitted))
     records = [each for each in found if isinstance(each, Record)]
-    assert len(records) == 4
+    assert len(records) == 2 + len(config.evaluation.losses)
     assert all(record.n == 20 for record in records)
     kinds = [each.kind for each in found if isinstance(each, Finding)]
-    assert sorted(kinds) == ["adversarial"] * 2 + ["clean", "noise"]
+    assert sorted(kinds) == [
+        *["adversarial"] * len(config.evaluation.losses),
+        "clean",
+        "noise",
+    ]
 
 
 @pytest.mark.parametrize("name", ["mnist_dlvq", "mnist_softmax"])

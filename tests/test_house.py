@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "sections": {
         "data",
         "evaluation",
+        "labels",
         "losses",
         "matrices",
         "models",
@@ -41,6 +42,7 @@ MAY_IMPORT = {
         "config_file",
         "data",
         "evaluation",
+        "labels",
         "losses",
         "matrices",
         "models",
@@ -53,9 +55,11 @@ MAY_IMPORT = {
     "run": {"build", "config_file", "evaluation", "report", "training"},
     "sweep": {"config_file", "evaluation", "report", "run", "training"},
     "cli": {
+        "build",
         "config_file",
         "data",
         "evaluation",
+        "labels",
         "report",
         "run",
         "sections",

@@ -11,8 +11,9 @@ import ml_collections
 import numpy as np
 from flax import nnx
 from jax.tree_util import Partial
+from jaxtyping import Float32
 
-from robustlabels import _validate, data, matrices, models, objective, training
+from robustlabels import data, labels, matrices, models, objective, training
 from robustlabels._stopping import Stop, never
 from robustlabels.config_file import load_run_config
 from robustlabels.data import Dataset
@@ -24,6 +25,7 @@ from robustlabels.sections import call, lookup, parameters_of
 from robustlabels.training import optimizers, schedules
 
 __all__ = [
+    "codebook",
     "dataset",
     "family",
     "fit",
@@ -122,14 +124,17 @@ def family(
         made.
     """
 
-    def matrix(name: str, module: types.ModuleType) -> Callable[[], np.ndarray]:
-        section = config.objective.get(name)
-        return lambda: matrices.kept(
-            lambda: call(module, section, dataset, restored),
+    def kept(name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        return matrices.kept(
+            make,
             dataset.class_names,
-            section.to_dict(),
+            config.objective[name].to_dict(),
             path=None if workdir is None else pathlib.Path(workdir, f"{name}.npz"),
         )
+
+    def matrix(name: str, module: types.ModuleType) -> Callable[[], np.ndarray]:
+        section = config.objective.get(name)
+        return lambda: kept(name, lambda: call(module, section, dataset, restored))
 
     def restored(run: str) -> matrices.Trained:
         return trained(run, config)
@@ -140,14 +145,41 @@ def family(
         class_counts=lambda: np.bincount(dataset.train.labels),
         similarity=matrix("similarity", similarities),
         noise_matrix=matrix("noise_matrix", noise_matrices),
+        codebook=lambda: kept("codebook", lambda: codebook(config, dataset)),
     )
+
+
+def codebook(
+    config: ml_collections.ConfigDict, dataset: Dataset
+) -> Float32[np.ndarray, " classes *cells"]:
+    """The label of each class that a complete config regresses.
+
+    Args:
+      config: complete, of the objective `label_regression`.
+      dataset: gives classes and their names.
+
+    Raises:
+      ValueError: for another objective, or what the labels' function refuses.
+      FileNotFoundError: for recordings, vectors or labels that are not there.
+      ImportError: for an extra that is missing.
+    """
+    if "codebook" not in config.objective:
+        raise ValueError(
+            f"the objective {config.objective.name!r} has no label arrays: set "
+            "config.objective.name=label_regression."
+        )
+    section = config.objective.codebook
+    known = {"class_names": dataset.class_names, "num_classes": dataset.num_classes}
+    taken = parameters_of(lookup(labels, section.name))
+    return call(labels, section, **{k: v for k, v in known.items() if k in taken})
 
 
 def family_from(config: ml_collections.ConfigDict, **makers: Callable[[], Any]) -> Family:
     """The objective, given what makes those of its arguments that no config has."""
     name, head = config.objective.name, config.head
     taken = parameters_of(lookup(objective, name))
-    right = "Prototypes" if "prototype_labels" in taken else "Softmax"
+    heads_of = {"prototype_labels": "Prototypes", "codebook": "LabelDecoder"}
+    right = next((heads_of[key] for key in heads_of if key in taken), "Softmax")
     if head.name != right:
         raise ValueError(
             f"objective {name!r} needs the head {right!r}, not {head.name!r}: set "
@@ -162,7 +194,18 @@ def family_from(config: ml_collections.ConfigDict, **makers: Callable[[], Any]) 
         "phi": lambda: _transfer_function(config.objective.phi.to_dict()),
     }
     given = {key: make() for key, make in makers.items() if key in taken}
+    if "codebook" in given:
+        _check_shape(given["codebook"].shape[1:], tuple(head.shape))
     return call(objective, config.objective, **given)
+
+
+def _check_shape(labels_have: tuple[int, ...], head_gives: tuple[int, ...]) -> None:
+    if labels_have != head_gives:
+        raise ValueError(
+            f"the labels have the shape {labels_have}, and the head gives "
+            f"{head_gives}: set config.head.shape={labels_have}, or the shape of the "
+            "labels where they have one."
+        )
 
 
 def _transfer_function(fields: dict[str, Any]) -> Partial:

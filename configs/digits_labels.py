@@ -1,0 +1,44 @@
+"""Label arrays on the 8x8 digits of scikit-learn, Chen et al. (2021).
+
+Argument: the label, `speech` unless another is given: `category`, `label_smoothing`,
+`constant`, `uniform`, `gaussian_composition`, `speech`, `shuffled_speech`, or
+`low_dimensional`, a random vector with as many entries as there are classes.
+"""
+
+import ml_collections
+
+MATRICES = ("constant", "uniform", "gaussian_composition", "speech", "shuffled_speech")
+LABELS = ("category", "label_smoothing", "low_dimensional", *MATRICES)
+
+
+def get_config(label="speech"):
+    if label not in LABELS:
+        raise ValueError(f"{label!r} is none of {', '.join(LABELS)}.")
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+    config.data = dict(name="digits", test_fraction=0.25)
+    config.encoder = dict(name="MLP", widths=(256, 256, 64))
+    if label in MATRICES:
+        config.head = dict(name="LabelDecoder", shape=(64, 64))
+        codebook = dict(name=label)
+        config.objective = dict(name="label_regression", codebook=codebook)
+    elif label == "low_dimensional":
+        config.head = dict(name="LabelDecoder", shape=(10,))
+        codebook = dict(name="uniform", shape=(10,))
+        config.objective = dict(name="label_regression", codebook=codebook)
+    else:
+        config.head = dict(name="Softmax")
+        names = dict(category="softmax", label_smoothing="label_smoothing")
+        config.objective = dict(name=names[label])
+    config.optimizer = dict(name="adam")
+    config.learning_rate = dict(name="cosine", peak=1e-3)
+    config.training = dict(num_epochs=100, batch_size=100)
+    config.evaluation = dict(
+        epsilons="0.05, 0.1, 0.25",
+        losses=("own", "margin", "cross_entropy", "dlr"),
+        attacks=dict(
+            fgsm=dict(name="fgsm"),
+            pgd=dict(name="pgd", num_steps=40),
+        ),
+    )
+    return config
