@@ -25,7 +25,7 @@ def write(
     codebook: Num[np.ndarray, " classes *cells"],
     class_names: Sequence[str],
     *,
-    sounds: Sequence[Float32[np.ndarray, " samples"]] | None = None,
+    sounds: Sequence[Float32[np.ndarray, " _"]] | None = None,
 ) -> list[Path]:
     """Writes a codebook, with a picture of each label and its sound if it has one.
 
@@ -87,7 +87,7 @@ def write(
     return written
 
 
-def _reconstructed(labels: Codebook) -> list[Float32[np.ndarray, " samples"]]:
+def _reconstructed(labels: Codebook) -> list[Float32[np.ndarray, " _"]]:
     """The sounds of matrices that may be spectrograms."""
     if labels.ndim != 3 or labels.shape[1] != BANDS:
         return []

@@ -80,7 +80,7 @@ def recordings(
     *,
     wav_dir: str | Path | None = None,
     voice: str = "en-us",
-) -> list[Float32[np.ndarray, " samples"]]:
+) -> list[Float32[np.ndarray, " _"]]:
     """The sound of every class's name, at 22,050 Hz, in [-1, 1].
 
     Args:
@@ -98,7 +98,9 @@ def recordings(
     [True, True]
     """
     if wav_dir is not None:
-        return [read_wav(path) for path in _files(class_names, Path(wav_dir))]
+        return [
+            read_wav(path) for path in _files(class_names, Path(wav_dir).expanduser())
+        ]
     sounds = []
     for name in class_names:
         audio, rate = synthesize(name.replace("_", " "), voice=voice)

@@ -35,7 +35,7 @@ def synthesize(
     """Speaks a text: 16-bit audio, and how many samples a second it has.
 
     Args:
-      text: to speak; nothing comes of one without a letter or a digit.
+      text: to speak; if nothing in it has a sound, silence comes.
       voice: a language of espeak-ng such as "en-us", "de" or "cmn", or a voice's name.
 
     Raises:
@@ -82,13 +82,12 @@ def _espeak() -> Iterator[tuple[ctypes.CDLL, int]]:
             "pip install 'robustlabels[speech]', or give recordings as wav_dir."
         ) from error
     library = ctypes.CDLL(espeakng_loader.get_library_path())
-    words, pointers = [ctypes.c_uint] * 4, [ctypes.c_void_p] * 2
-    library.espeak_Synth.argtypes = [
+    text, numbers, pointers = (
         ctypes.c_char_p,
-        ctypes.c_size_t,
-        *words,
-        *pointers,
-    ]
+        [ctypes.c_uint] * 4,
+        [ctypes.c_void_p] * 2,
+    )
+    library.espeak_Synth.argtypes = [text, ctypes.c_size_t, *numbers, *pointers]
     library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
     try:
         # It has room for 160 bytes of a path, and there are longer ones.
@@ -102,8 +101,10 @@ def _espeak() -> Iterator[tuple[ctypes.CDLL, int]]:
                     "espeak-ng cannot read its data in "
                     f"{espeakng_loader.get_data_path()}. Install it again."
                 )
-            yield library, rate
-            library.espeak_Terminate()
+            try:
+                yield library, rate
+            finally:
+                library.espeak_Terminate()
     finally:
         ctypes.CDLL(None).dlclose(ctypes.c_void_p(library._handle))
 

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -51,8 +52,8 @@ def word_vectors(
     if missing:
         absent = sorted({w for words in names for w in words if w not in vectors})
         raise ValueError(
-            f"path={path} has no vector for the words {', '.join(absent) or 'of'} of "
-            f"the classes {', '.join(map(repr, missing))}. Rename these classes, or "
+            f"path={path} has no vector for the words {', '.join(absent) or '(none)'} "
+            f"of the classes {', '.join(map(repr, missing))}. Rename these classes, or "
             "use vectors of more words."
         )
     means = np.array([np.mean([vectors[w] for w in words], axis=0) for words in names])
@@ -186,8 +187,9 @@ def _last_hidden(class_names: Sequence[str], path: str) -> Iterator[np.ndarray]:
             "transformers or torch is missing, which run BERT. Run "
             "pip install 'robustlabels[words]'."
         ) from error
-    tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
-    model = transformers.AutoModel.from_pretrained(path, local_files_only=True).eval()
+    local = {"local_files_only": True}
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path, **local)
+    model: Any = transformers.AutoModel.from_pretrained(path, **local).eval()
     for name in class_names:
         tokens = tokenizer(name.replace("_", " "), return_tensors="pt")
         with torch.no_grad():

@@ -74,7 +74,13 @@ TABLE = {
     "glove 10": (5.64, 5.39, 0.1471, 1.30, (1.30, None), (7.35, None), None, None),
     "glove 100": (5.64, 5.21, 0.1125, 1.00, (1.00, None), (5.63, None), None, None),
 }
-SLOW = ["constant 100", "random 100", "shuffle 100", "bert 100"]  # norms, that is
+SLOW = [
+    "constant 100",
+    "composite 100",
+    "random 100",
+    "shuffle 100",
+    "bert 100",
+]  # norms, that is
 GENERATED = {
     "category": np.eye,
     "constant": labels.constant,

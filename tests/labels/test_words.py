@@ -140,7 +140,6 @@ def test_a_small_bert_from_a_folder(tmp_path):
     )
     model = transformers.BertModel(config).eval()
     model.save_pretrained(tmp_path)
-    transformers.BertTokenizer(tmp_path / "vocab.txt").save_pretrained(tmp_path)
     found = bert(["cat", "red_fox"], tmp_path, rescaled=False)
     with torch.no_grad():
         rows = [
