@@ -1,5 +1,7 @@
 """From a config to objects: names, initial prototypes, what goes with what."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from test_sections import short
 from robustlabels import (
     build,
     evaluation,
+    labels,
     losses,
     matrices,
     models,
@@ -93,6 +96,7 @@ def test_training_starts_from_prototypes_of_the_data(dataset, init):
     [
         ("softmax", "Prototypes", "Softmax"),
         ("softmax", "LabelDecoder", "Softmax"),
+        ("label_regression", "Softmax", "LabelDecoder"),
         ("glvq", "Softmax", "Prototypes"),
     ],
 )
@@ -121,6 +125,10 @@ def test_an_objective_needs_its_head(objective, head, right):
         ({**LOGITS, "objective": {"name": "sg_mcel", "p": 0.5}}, "p=0.5 is outside"),
         ({"training": {"objective_learning_rate": -1.0}}, "objective_learning_rate"),
         ({"evaluation": {"epsilons": "a"}}, "'a' is no number"),
+        ({"evaluation": {"losses": ("own",)}}, "lacks 'margin'"),
+        ({"evaluation": {"losses": ("margin", "hinge")}}, "loss='hinge' is unknown"),
+        ({"training": {"crop_padding": -1}}, "crop_padding=-1"),
+        ({"training": {"passes": -1}}, "passes=-1"),
         (
             {"evaluation": {"epsilons": "8", "attacks": {"f": {"name": "fgsm"}}}},
             r"epsilon=8.0 is outside \[0, 1\]",
@@ -144,6 +152,15 @@ def of_logits(name, **fields):
     return tiny(**LOGITS, objective={"name": name, **fields})
 
 
+def of_labels(codebook=None, **head):
+    """A config that regresses labels of three entries."""
+    codebook = codebook or {"name": "uniform", "shape": (3,)}
+    return tiny(
+        head={"name": "LabelDecoder", "shape": (3,), **head},
+        objective={"name": "label_regression", "codebook": codebook},
+    )
+
+
 def targets_of(config, dataset, **options):
     made = build.family(config, dataset, **options)
     return made.at(made.init(jax.random.key(0)), 1.0).loss.keywords["targets"]
@@ -151,8 +168,12 @@ def targets_of(config, dataset, **options):
 
 @pytest.mark.parametrize("name", objective.__all__)
 def test_every_objective_descends_by_its_name(name, dataset):
-    prototypes = name in ("glvq", "sng")
-    config = tiny(objective={"name": name}) if prototypes else of_logits(name)
+    if name in ("glvq", "sng"):
+        config = tiny(objective={"name": name})
+    elif name == "label_regression":
+        config = of_labels()
+    else:
+        config = of_logits(name)
     build.check(config)
     made = build.family(config, dataset)
     outputs = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (4, 3)), jnp.float32)
@@ -164,6 +185,51 @@ def test_every_objective_descends_by_its_name(name, dataset):
     slope = jax.grad(loss)(outputs)
     assert np.all(np.isfinite(slope))
     assert loss(outputs - 0.1 * slope) < loss(outputs)
+
+
+def test_labels_are_made_once_and_have_the_shape_of_the_head(dataset, tmp_path):
+    config = of_labels()
+    made = build.family(config, dataset, workdir=tmp_path)
+    expected = labels.uniform(3, shape=(3,))
+    found = made.at({}, 1.0).loss.keywords["codebook"]
+    np.testing.assert_array_equal(found, expected)
+    with np.load(tmp_path / "codebook.npz") as kept:
+        np.testing.assert_array_equal(kept["matrix"], expected)
+    matrices.keep(tmp_path / "codebook.npz", "abc", {}, matrix=np.float32(np.eye(3)))
+    made = build.family(config, dataset, workdir=tmp_path)
+    found = made.at({}, 1.0).loss.keywords["codebook"]
+    np.testing.assert_array_equal(found, np.eye(3))
+    np.save(tmp_path / "mine.npy", np.eye(3))
+    mine = {"name": "from_file", "path": str(tmp_path / "mine.npy")}
+    build.check(of_labels(mine, shape=(4,)))  # nobody knows that file's shape yet
+    with pytest.raises(ValueError, match=r"set config\.head\.shape=\(3,\)"):
+        build.family(of_labels(mine, shape=(4,)), dataset)
+    with pytest.raises(ValueError, match=r"labels have the shape \(3,\), and the head"):
+        build.check(of_labels(shape=(3, 3)))
+    with pytest.raises(ValueError, match="'softmax' has no label arrays"):
+        build.codebook(of_logits("softmax"), dataset)
+
+
+def test_a_label_regressor_trains_resumes_and_is_attacked(tmp_path):
+    """A decoder has batch statistics of its own: they come back with the rest."""
+    config = of_labels({"name": "uniform", "shape": (4, 4)}, shape=(4, 4))
+    config = with_data(config)
+    config.training.num_epochs = 2
+    attack = {"name": "pgd", "num_steps": 2, "unit": "std", "targeted": True}
+    config.evaluation.attacks = {"pgd": attack, "fgsm": {"name": "fgsm"}}
+    config.evaluation.epsilons = "0.1"
+    config.evaluation.losses = ("own", "margin", "cross_entropy", "dlr")
+    config = complete(config)
+    found = run.train(config, tmp_path)
+    rows = {(r.attack, r.loss) for r in found if isinstance(r, evaluation.Record)}
+    ascended = [*config.evaluation.losses, "worst"]
+    assert rows == {("none", "none"), *itertools.product(("pgd", "fgsm"), ascended)}
+    data = build.dataset(config)
+    restored = build.restore(config, data, tmp_path)
+    images = jnp.asarray(as_float(data.test.images))
+    right = restored.classifier.scores(images).argmax(-1) == data.test.labels
+    (clean,) = [r.value for r in found if getattr(r, "attack", "") == "none"]
+    assert clean == pytest.approx(np.mean(right))
 
 
 def test_an_objective_gets_the_similarity_that_is_named(dataset):

@@ -52,7 +52,9 @@ class Attack(NamedTuple):
             return self
 
         def iteration(loss_fn, *, epsilon, key):
-            return self.iteration(loss_fn, epsilon=epsilon * std, key=key)
+            axes = [1] * max(np.ndim(epsilon) - 1, 0)
+            in_pixels = epsilon * std.reshape(*axes, -1)
+            return self.iteration(loss_fn, epsilon=in_pixels, key=key)
 
         return self._replace(iteration=iteration, unit="pixel")
 

@@ -26,6 +26,7 @@ CHAIN = np.array(
     [[0.0, 1.0, 0.0, 0.0], [0.5, 0.0, 0.5, 0.0], [0.0, 0.3, 0.0, 0.7], [0, 0, 1, 0]]
 )
 NOISE = 0.8 * np.eye(CLASSES) + 0.2 * CHAIN
+CODEBOOK = RNG.uniform(0, 4, (CLASSES, CLASSES)).astype(np.float32)
 SIGMOID = Partial(losses.sigmoid, beta=10.0)
 FAMILIES = {
     "backward_corrected": lambda: objective.backward_corrected(NOISE),
@@ -35,6 +36,13 @@ FAMILIES = {
     "gmcel": lambda: objective.gmcel(CHAIN),
     "gmcel hinge": lambda: objective.gmcel(CHAIN, margin="hinge", p=1.0),
     "infogain": lambda: objective.infogain([10, 20, 40, 5]),
+    "label_regression": lambda: objective.label_regression(CODEBOOK),
+    "label_regression huber": lambda: objective.label_regression(
+        CODEBOOK, delta=2.0, decision="huber"
+    ),
+    "label_regression cosine": lambda: objective.label_regression(
+        CODEBOOK, decision="cosine"
+    ),
     "label_smoothing": lambda: objective.label_smoothing(CLASSES),
     "mcel": lambda: objective.mcel(CHAIN),
     "sg_mcel": lambda: objective.sg_mcel(CHAIN),
@@ -47,6 +55,7 @@ STACKS = {
     "backward_corrected": [[NOISE], [np.eye(CLASSES)]],
     "forward_corrected": [[NOISE], [np.eye(CLASSES)]],
     "infogain": [[[10, 20, 40, 5]], [[1, 1, 1, 1]]],
+    "label_regression": [[CODEBOOK], [CODEBOOK[::-1], {"delta": 2.0}]],
     "label_smoothing": [[CLASSES, {"smoothing": s}] for s in (0.0, 0.3)],
     "mcel": [[CHAIN, {"epsilon": 0.1}], [UNIFORM, {"epsilon": 0.5}]],
     "sg_mcel": [[CHAIN, {"epsilon": 0.1}], [UNIFORM, {"beta": 0.0, "p": 1.0}]],
