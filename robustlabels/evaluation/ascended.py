@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
+from jaxtyping import Int32
+
 from robustlabels import _validate
 from robustlabels.objective import Classifier
 
-__all__ = ["LOSSES", "ROWS", "check_losses"]
+__all__ = ["LOSSES", "ROWS", "check_losses", "random_others"]
+
+_TARGET_SEED = 444  # as in the code of Chen et al. (2021), of another generator
 
 
 LOSSES: dict[str, Callable[[Classifier], Callable]] = {
@@ -38,3 +43,23 @@ itself an accuracy says little.
             f"losses={names} lacks 'margin': without an attack on the decision itself "
             "an accuracy says little."
         )
+
+
+def random_others(
+    labels: Int32[np.ndarray, " n"], num_classes: int
+) -> Int32[np.ndarray, " n"]:
+    """Another class for each example, for attacks towards a class.
+
+    Args:
+      labels: class ids.
+      num_classes: at least 2.
+
+    Guarantees: each other class is as likely; the same ones for every classifier, and
+    those of the first examples whatever follows.
+
+    >>> random_others(np.zeros(4, np.int32), 2)
+    array([1, 1, 1, 1], dtype=int32)
+    """
+    rng = np.random.default_rng(_TARGET_SEED)
+    steps = rng.integers(1, num_classes, len(labels), dtype=np.int32)
+    return (labels + steps) % np.int32(num_classes)

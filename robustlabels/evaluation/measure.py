@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Int32
 
 from robustlabels import _validate, parallel
 from robustlabels._progress import Progress
@@ -17,7 +16,7 @@ from robustlabels._stopping import Stop, never
 from robustlabels.attacks import targeted
 from robustlabels.data import Split
 from robustlabels.evaluation import curves
-from robustlabels.evaluation.ascended import LOSSES, check_losses
+from robustlabels.evaluation.ascended import LOSSES, check_losses, random_others
 from robustlabels.evaluation.budgets import Attack
 from robustlabels.evaluation.engine import make_attacker
 from robustlabels.evaluation.programs import correct, of_images, over
@@ -26,8 +25,6 @@ from robustlabels.evaluation.replica import Book, Replica
 from robustlabels.objective import Classifier
 
 __all__ = ["check_epsilons", "measure", "parse_epsilons"]
-
-_TARGET_SEED = 444
 
 
 def parse_epsilons(text: str) -> dict[str, float]:
@@ -142,7 +139,7 @@ def measure(
         }
         for name, (attack, parameters) in attacks.items()
     }
-    others = _random_others(classifiers[0][1], split)
+    others = random_others(split.labels, _num_classes(classifiers[0][1], split))
     book = Book(folder)
     programs = {loss: of_images(_zero_of(loss), mesh) for loss in losses}
     programs["clean"] = of_images(correct, mesh)
@@ -191,13 +188,9 @@ def _loss_of(attack: Attack, loss: str) -> Callable[[Classifier], Callable]:
     return lambda classifier: targeted(made(classifier))
 
 
-def _random_others(classifier: Classifier, split: Split) -> Int32[np.ndarray, " n"]:
-    """Another class for each example, the same ones for every classifier."""
+def _num_classes(classifier: Classifier, split: Split) -> int:
     image = jax.ShapeDtypeStruct((1, *split.images.shape[1:]), np.float32)
-    classes = jax.eval_shape(lambda c, x: c.scores(x), classifier, image).shape[-1]
-    rng = np.random.default_rng(_TARGET_SEED)
-    steps = rng.integers(1, classes, len(split.labels), dtype=np.int32)
-    return (split.labels + steps) % np.int32(classes)
+    return jax.eval_shape(lambda c, x: c.scores(x), classifier, image).shape[-1]
 
 
 def _zero_of(loss: str) -> Callable:

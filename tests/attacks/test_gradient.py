@@ -228,6 +228,22 @@ def test_sizes_of_every_shape_mean_what_they_say(shape):
     np.testing.assert_allclose(x_adv, expected, atol=1e-6)
 
 
+def test_accumulated_gradients_are_those_of_all_steps_so_far():
+    expected = []
+    for image, label in zip(np.asarray(X, np.float64), np.asarray(Y), strict=True):
+        z, total = image, np.zeros_like(image)
+        for _ in range(5):
+            total = total + gradient_by_hand(z, label)
+            z = np.clip(z + 0.04 * np.sign(total), image - 0.1, image + 0.1)
+            z = np.clip(z, 0, 1)
+        expected.append(z)
+    options = {"epsilon": 0.1, "num_steps": 5, "step_size": 0.04}
+    found = attacks.pgd(loss_fn, X, Y, accumulate=True, **options)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    plain = attacks.pgd(loss_fn, X, Y, **options)
+    assert np.any(np.asarray(plain) != np.asarray(found))
+
+
 def test_an_l2_size_per_channel_is_an_ellipsoid():
     epsilon = np.array([0.0, 0.1, 0.3], np.float32)
     x = 0.4 + 0.2 * X

@@ -25,6 +25,14 @@ CASES = {
         budgets.pgd(**SHORT, random_start=False),
         lambda f, x, y: attacks.pgd(f, x, y, epsilon=EPSILON, **PGD),
     ),
+    "pgd along accumulated gradients": (
+        budgets.pgd(**SHORT, random_start=False, accumulate=True),
+        lambda f, x, y: attacks.pgd(f, x, y, epsilon=EPSILON, accumulate=True, **PGD),
+    ),
+    "fgsm on a normalised image": (
+        budgets.fgsm(unit="std").in_pixels(np.array([0.5], np.float32)),
+        lambda f, x, y: attacks.fgsm(f, x, y, epsilon=EPSILON / 2),
+    ),
     "pgd in l2": (
         budgets.pgd(**SHORT, norm="l2", random_start=False),
         lambda f, x, y: attacks.pgd(f, x, y, epsilon=EPSILON, norm="l2", **PGD),

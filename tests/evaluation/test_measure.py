@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from jax.tree_util import Partial
 from small_classifier import batch, classifier, outputs_of, split, weights
 
@@ -20,6 +21,7 @@ from robustlabels.evaluation import (
     read_findings,
     read_records,
 )
+from robustlabels.evaluation.ascended import random_others
 from robustlabels.objective import Classifier
 
 EPSILONS = {"0": 0.0, "8/255": 8 / 255, "0.06": 0.06, "0.9": 0.9}
@@ -121,6 +123,47 @@ def test_every_figure_is_that_of_single_examples(records, stands_alone):
         assert record.value == pytest.approx(expected, abs=1e-9), record
     worst = stands_alone["fgsm", "worst"].sum(), stands_alone["pgd", "worst"].sum()
     assert worst < (stands_alone["fgsm", "own"].sum(), 23 * len(EPSILONS))
+
+
+def test_losses_of_the_decision_and_targets_are_those_of_the_public_attack():
+    """FGSM by every loss, towards other classes or away, against whole batches."""
+    x, y = batch
+    others = random_others(split.labels, 3)
+    names = ("own", "margin", "cross_entropy", "dlr")
+    chosen = {
+        "away": (budgets.fgsm(), {"name": "fgsm"}),
+        "towards": (budgets.fgsm(targeted=True), {"name": "fgsm", "targeted": True}),
+    }
+    pairs, epsilons = [(IDENTITY, classifier)], {"8/255": 8 / 255}
+    found = everything(pairs, chosen=chosen, epsilons=epsilons, losses=names)
+    values = {(r.attack, r.loss): r for r in found if isinstance(r, Record)}
+    right = np.argmax(np.asarray(classifier.scores(x)), axis=1) == np.asarray(y)
+    worst = {"away": right, "towards": right}
+    functions = {"own": classifier.loss} | {
+        n: getattr(classifier, n) for n in names[1:]
+    }
+    for name, loss in functions.items():
+        for attack, (function, led_by) in {
+            "away": (loss, y),
+            "towards": (attacks.targeted(loss), jnp.asarray(others)),
+        }.items():
+            x_adv = attacks.fgsm(function, x, led_by, epsilon=8 / 255)
+            kept = np.argmax(np.asarray(classifier.scores(x_adv)), axis=1) == y
+            assert values[attack, name].value == pytest.approx((kept & right).mean())
+            worst[attack] = worst[attack] & kept
+    for attack, kept in worst.items():
+        assert values[attack, "worst"].value == pytest.approx(kept.mean())
+    assert values["away", "worst"].value <= values["towards", "worst"].value
+
+
+def test_targets_are_other_classes_each_as_likely():
+    labels = np.repeat(np.arange(4, dtype=np.int32), 300)
+    others = random_others(labels, 4)
+    assert np.all((others >= 0) & (others < 4) & (others != labels))
+    pairs = np.bincount(4 * labels + others, minlength=16).reshape(4, 4)
+    counts = pairs[~np.eye(4, dtype=bool)]
+    assert scipy.stats.chisquare(counts).pvalue > 0.001
+    np.testing.assert_array_equal(random_others(labels[:50], 4), others[:50])
 
 
 def test_the_clean_row_is_the_accuracy(records):
