@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, sweep, report, and prepare data."""
+"""The command line: train, evaluate, sweep, report, labels, and prepare data."""
 
 import datetime
 import pathlib
