@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "_progress": set(),
     "_stopping": set(),
     "losses": set(),
+    "analysis": set(),
     "labels": set(),
     "similarity": set(),
     "objective": {"losses"},
