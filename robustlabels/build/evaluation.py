@@ -1,0 +1,93 @@
+"""Attacks and evaluation of a complete config."""
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from robustlabels import training
+from robustlabels._stopping import Stop, never
+from robustlabels.build.core import seeds
+from robustlabels.data import Dataset
+from robustlabels.evaluation import Finding, Record, budgets, examine, parse_epsilons
+from robustlabels.evaluation.budgets import Attack
+from robustlabels.sections import call
+
+__all__ = ["attacks", "evaluate"]
+
+
+def attacks(
+    config: ml_collections.ConfigDict,
+) -> dict[str, tuple[Attack, dict[str, Any]]]:
+    """The attacks of a complete config by name, each with its parameters."""
+    return {
+        name: (call(budgets, section), section.to_dict())
+        for name, section in config.evaluation.attacks.items()
+    }
+
+
+def _data(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """What a record says of swapped labels and a part of the data, if there are any."""
+    said = {}
+    if rate := config.data.swap_rate:
+        where = "swapped" if config.data.noisy_validation else "clean"
+        said |= {"swap_rate": rate, "validation_labels": where}
+    if (fraction := config.data.train_fraction) < 1:
+        passes = config.training.passes
+        equal = {0: "steps", 1: "epochs"}.get(passes, f"{passes} passes an epoch")
+        said |= {"train_fraction": fraction, "equal": equal}
+    return said
+
+
+def evaluate(
+    config: ml_collections.ConfigDict,
+    dataset: Dataset,
+    fitted: training.Fitted,
+    *,
+    workdir: str | pathlib.Path | None = None,
+    stop: Stop = never,
+) -> Iterator[Record | Finding]:
+    """Examines trained models on the test split as a complete config says.
+
+    Args:
+      config: complete.
+      dataset: its test split is used.
+      fitted: from `fit` or `restore`.
+      workdir: folder that keeps what is found; None writes nothing.
+      stop: asked now and then whether to end early.
+    """
+    section, test = config.evaluation, dataset.test
+    if section.num_examples:
+        test = test.take(np.arange(len(test.labels))[: section.num_examples])
+    names = {n: config[n].name for n in ("data", "encoder", "head", "objective")}
+    classifiers = []
+    for seed, classifier, standing in zip(
+        seeds(config), fitted.classifiers, fitted.standings, strict=True
+    ):
+        identity = {
+            **names,
+            **_data(config),
+            "seed": seed,
+            "epoch": standing.best_epoch,
+            "validation_error": standing.validation_error,
+        }
+        classifiers.append((identity, classifier))
+    return examine(
+        classifiers,
+        test,
+        {
+            name: (attack.in_pixels(dataset.std), parameters)
+            for name, (attack, parameters) in attacks(config).items()
+        },
+        epsilons=parse_epsilons(section.epsilons),
+        losses=section.losses,
+        class_names=dataset.class_names,
+        batch_size=section.batch_size,
+        noise_images=section.noise_images,
+        fooling_images=section.fooling_images,
+        diagnosed_examples=section.diagnosed_examples,
+        folder=workdir,
+        stop=stop,
+    )
