@@ -112,7 +112,7 @@ def row(name: str, folder: pathlib.Path) -> study.Row:
     made: study.Row = {
         "swap_rate": stored.data.swap_rate,
         "validation": "noisy" if stored.data.noisy_validation else "clean",
-        "objective": stored.objective.to_dict(),
+        "objective": _objective(stored),
         "accuracy": _of(findings, lambda v: 100 * v["top_k"]["1"]),
         "top_5": _of(findings, lambda v: 100 * v["top_k"]["5"]),
         "ece": _of(findings, lambda v: 100 * v["expected_calibration_error"]),
@@ -137,6 +137,15 @@ def row(name: str, folder: pathlib.Path) -> study.Row:
         }
     made["trained"] = study.provenance(folder)
     return made
+
+
+def _objective(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The objective's section; a run that it names is a cell, and called like it."""
+    fields = config.objective.to_dict()
+    for part in fields.values():
+        if isinstance(part, dict) and part.get("run"):
+            part["run"] = pathlib.Path(part["run"]).name
+    return fields
 
 
 def _attack(config: ml_collections.ConfigDict, folder: pathlib.Path) -> None:
