@@ -174,7 +174,9 @@ def codebook(
     return call(labels, section, **{k: v for k, v in known.items() if k in taken})
 
 
-def family_from(config: ml_collections.ConfigDict, **makers: Callable[[], Any]) -> Family:
+def family_from(
+    config: ml_collections.ConfigDict, **makers: Callable[[], Any]
+) -> Family:
     """The objective, given what makes those of its arguments that no config has."""
     name, head = config.objective.name, config.head
     taken = parameters_of(lookup(objective, name))
