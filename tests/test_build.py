@@ -1,7 +1,5 @@
 """From a config to objects: names, initial prototypes, what goes with what."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -157,6 +155,8 @@ def of_labels(codebook=None, **head):
     codebook = codebook or {"name": "uniform", "shape": (3,)}
     return tiny(
         head={"name": "LabelDecoder", "shape": (3,), **head},
+        training={"num_epochs": 1},
+        evaluation=LOGITS["evaluation"],
         objective={"name": "label_regression", "codebook": codebook},
     )
 
@@ -214,20 +214,22 @@ def test_a_label_regressor_trains_resumes_and_is_attacked(tmp_path):
     """A decoder has batch statistics of its own: they come back with the rest."""
     config = of_labels({"name": "uniform", "shape": (4, 4)}, shape=(4, 4))
     config = with_data(config)
-    config.training.num_epochs = 2
-    attack = {"name": "pgd", "num_steps": 2, "unit": "std", "targeted": True}
-    config.evaluation.attacks = {"pgd": attack, "fgsm": {"name": "fgsm"}}
+    attack = {"name": "fgsm", "unit": "std", "targeted": True}
+    config.evaluation.attacks = {"fgsm": attack}
     config.evaluation.epsilons = "0.1"
-    config.evaluation.losses = ("own", "margin", "cross_entropy", "dlr")
+    config.evaluation.num_examples = 10
+    config.evaluation.losses = ("margin", "dlr")
     config = complete(config)
     found = run.train(config, tmp_path)
     rows = {(r.attack, r.loss) for r in found if isinstance(r, evaluation.Record)}
     ascended = [*config.evaluation.losses, "worst"]
-    assert rows == {("none", "none"), *itertools.product(("pgd", "fgsm"), ascended)}
+    assert rows == {("none", "none"), *(("fgsm", loss) for loss in ascended)}
     data = build.dataset(config)
     restored = build.restore(config, data, tmp_path)
-    images = jnp.asarray(as_float(data.test.images))
-    right = restored.classifier.scores(images).argmax(-1) == data.test.labels
+    images = jnp.asarray(as_float(data.test.images[:10]))
+    scores = jax.jit(lambda classifier, x: classifier.scores(x))
+    decided = scores(restored.classifier, images).argmax(-1)
+    right = np.asarray(decided) == data.test.labels[:10]
     (clean,) = [r.value for r in found if getattr(r, "attack", "") == "none"]
     assert clean == pytest.approx(np.mean(right))
 

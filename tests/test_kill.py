@@ -27,7 +27,7 @@ def get_config():
     config.optimizer = dict(name="adam")
     config.learning_rate = dict(name="cosine", peak=1e-2)
     config.training = dict(
-        num_epochs=6, input_noise=0.1, stretch=4, checkpoint_seconds=0.0
+        num_epochs=4, input_noise=0.1, stretch=4, checkpoint_seconds=0.0
     )
     config.evaluation = dict(
         epsilons="0.02, 0.1",

@@ -55,13 +55,13 @@ def activation_gradient(
 
     closed = jax.make_jaxpr(traced)(x)
     place, _ = closed.jaxpr.outvars
-    activation, _ = core.jaxpr_as_fun(closed)(x)
+    activation, _ = jax.jit(core.jaxpr_as_fun(closed))(x)
     if not _depends(closed.jaxpr, place):
         raise ValueError(
             f"the score does not depend on the layer {layer!r}, as it is seen from "
             "outside: give a function that is not jitted, and a layer that is used."
         )
-    slope = jax.grad(_rest(closed, place))(activation, x)
+    slope = jax.jit(jax.grad(_rest(closed, place)))(activation, x)
     return activation, slope
 
 

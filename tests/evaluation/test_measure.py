@@ -142,15 +142,22 @@ def test_losses_of_the_decision_and_targets_are_those_of_the_public_attack():
     functions = {"own": classifier.loss} | {
         n: getattr(classifier, n) for n in names[1:]
     }
-    for name, loss in functions.items():
-        for attack, (function, led_by) in {
-            "away": (loss, y),
-            "towards": (attacks.targeted(loss), jnp.asarray(others)),
-        }.items():
-            x_adv = attacks.fgsm(function, x, led_by, epsilon=8 / 255)
-            kept = np.argmax(np.asarray(classifier.scores(x_adv)), axis=1) == y
-            assert values[attack, name].value == pytest.approx((kept & right).mean())
-            worst[attack] = worst[attack] & kept
+
+    @jax.jit
+    def decisions(x, y, others):
+        made = {}
+        for name, loss in functions.items():
+            away = attacks.fgsm(loss, x, y, epsilon=8 / 255)
+            towards = attacks.fgsm(attacks.targeted(loss), x, others, epsilon=8 / 255)
+            for attack, x_adv in (("away", away), ("towards", towards)):
+                made[f"{attack} {name}"] = classifier.scores(x_adv).argmax(-1)
+        return made
+
+    for cell, decision in decisions(x, y, jnp.asarray(others)).items():
+        attack, name = cell.split()
+        kept = np.asarray(decision == y)
+        assert values[attack, name].value == pytest.approx((kept & right).mean())
+        worst[attack] = worst[attack] & kept
     for attack, kept in worst.items():
         assert values[attack, "worst"].value == pytest.approx(kept.mean())
     assert values["away", "worst"].value <= values["towards", "worst"].value
