@@ -211,9 +211,7 @@ def test_labels_are_made_once_and_have_the_shape_of_the_head(dataset, tmp_path):
 
 
 def test_a_label_regressor_trains_resumes_and_is_attacked(tmp_path):
-    """A decoder has batch statistics of its own: they come back with the rest."""
-    config = of_labels({"name": "uniform", "shape": (4, 4)}, shape=(4, 4))
-    config = with_data(config)
+    config = with_data(of_labels())
     attack = {"name": "fgsm", "unit": "std", "targeted": True}
     config.evaluation.attacks = {"fgsm": attack}
     config.evaluation.epsilons = "0.1"

@@ -2,13 +2,15 @@
 
 import fcntl
 import json
+import pathlib
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from robustlabels import evaluation
+from robustlabels import evaluation, labels
 from robustlabels.cli import main
 
 CONFIG = """
@@ -121,10 +123,25 @@ def test_the_same_command_gives_the_same_numbers(trained, config, tmp_path):
     assert values(again) == values(trained)
 
 
+def test_labels_are_written_to_look_at(tmp_path, capsys):
+    config = pathlib.Path(__file__).parents[1] / "configs" / "digits_labels.py"
+    command = ["labels", f"--config={config}:low_dimensional", f"--out={tmp_path}"]
+    assert main(command) == 0
+    assert f"10 labels of (10,) are in {tmp_path}:" in capsys.readouterr().out
+    found = labels.from_file(10, tmp_path / "codebook.npz")
+    np.testing.assert_array_equal(found, labels.uniform(10, shape=(10,)))
+    pictures = sorted(path.name for path in (tmp_path / "images").iterdir())
+    assert pictures == [f"{digit}.png" for digit in range(10)]
+    assert main(["labels", f"--config={config}:category", f"--out={tmp_path}"]) == 1
+    assert "'softmax' has no label arrays" in capsys.readouterr().err
+
+
 def test_without_a_workdir_a_new_folder_is_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiment.py").write_text(CONFIG)
-    assert main(["train", "--config=experiment.py:softmax"]) == 0
+    nothing = ("noise_images", "fooling_images", "diagnosed_examples")
+    short = [f"--config.evaluation.{field}=0" for field in nothing]
+    assert main(["train", "--config=experiment.py:softmax", *short]) == 0
     (made,) = (tmp_path / "runs" / "experiment-softmax").iterdir()
     assert (made / "config.json").exists()
 
@@ -141,6 +158,7 @@ def test_without_a_workdir_a_new_folder_is_made(tmp_path, monkeypatch):
         (["train", "--config=none.py"], "--config=none.py: there is no such file"),
         (["evaluate"], "evaluate needs --workdir=DIR"),
         (["evaluate", "--workdir=none"], "--workdir=none holds no run"),
+        (["labels", "--out=x"], "labels needs --config=FILE and --out=DIR"),
         (["data", "prepare"], "data prepare takes one name"),
         (["data", "prepare", "a", "b"], "data prepare takes one name"),
     ],

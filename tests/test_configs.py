@@ -55,7 +55,7 @@ def test_a_config_holds_literals_and_is_right(path, argument):
 
 
 # Of arguments that differ by a field one is run; residual networks, which take long to
-# compile, are trained with the data of ImageNet, and label decoders by `test_build`.
+# compile, are trained with the data of ImageNet, and label decoders by their own.
 NOT_RUN = {"imagenet_mcel", "cifar10_mcel", "cifar100_mcel", "digits_mcel"}
 NOT_RUN |= {"cifar10_labels", "cifar100_labels", "digits_labels", "mnist_labels"}
 NOT_RUN |= {"mnist_dlvq none", "mnist_dlvq bn", "mnist_gmlvq 1", "mnist_softmax"}

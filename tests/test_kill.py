@@ -157,7 +157,7 @@ def test_a_signal_saves_and_says_how_to_go_on(place, whole, number, status):
     process.send_signal(number)
     _, errors = process.communicate()
     assert process.returncode == status
-    assert re.search(r"training stopped at step \d+/72", errors), errors
+    assert re.search(r"training stopped at step \d+/48", errors), errors
     again = "robustlabels train --config=experiment.py"
     assert f"Go on with:\n  {again} --workdir={folder.name}" in errors
     assert not (folder / "finished.json").exists()
