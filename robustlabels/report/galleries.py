@@ -23,6 +23,8 @@ def examples(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
             if found[0].content.images is None:
                 continue
             arrays = images.load(found[0])
+            if not len(arrays["clean"]):  # nothing was right without an attack
+                continue
             cards, factor = images.adversarial(run, arrays)
             name = f"{attack} along the {loss_name(loss)}"
             scale = (
