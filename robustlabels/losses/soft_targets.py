@@ -55,19 +55,17 @@ def soft_target_cross_entropy(
 
 @jax.custom_jvp
 def _soft_cross_entropy(logits, targets, labels):
-    top, dot = _largest_and_dot(logits, targets, labels)
-    exponentials = jnp.exp(logits - top[:, None])
-    normalizer = jnp.log(jnp.sum(exponentials, axis=-1)) + top
-    return _mass(targets, labels) * normalizer - dot
+    top, exponentials = _exponentials(logits)
+    total, dot = _total_and_dot(exponentials, logits, targets, labels)
+    return _mass(targets, labels) * (jnp.log(total) + top) - dot
 
 
 @_soft_cross_entropy.defjvp
 def _soft_cross_entropy_jvp(primals, tangents):
     logits, targets, labels = primals
     logits_dot, targets_dot, _ = tangents
-    top, dot = _largest_and_dot(logits, targets, labels)
-    exponentials = jnp.exp(logits - top[:, None])
-    total = jnp.sum(exponentials, axis=-1)
+    top, exponentials = _exponentials(logits)
+    total, dot = _total_and_dot(exponentials, logits, targets, labels)
     normalizer = jnp.log(total) + top
     mass = _mass(targets, labels)
     # Else XLA keeps the rows from the loss to the gradient, as a [batch, classes].
@@ -79,13 +77,19 @@ def _soft_cross_entropy_jvp(primals, tangents):
     return mass * normalizer - dot, change
 
 
+def _exponentials(logits):
+    """The largest logits, and exponentials of the others relative to them."""
+    top = jnp.max(logits, axis=-1)
+    return top, jnp.exp(logits - top[:, None])
+
+
 def _mass(targets, labels):
     """The sums of the rows of targets; NaN for a label that no row has."""
     return jnp.take(jnp.sum(targets, axis=-1), labels)
 
 
-def _largest_and_dot(logits, targets, labels):
-    """The largest logit, and the product of logits and targets, in one pass.
+def _total_and_dot(exponentials, logits, targets, labels):
+    """The sum of the exponentials, and the product of logits and targets, in one pass.
 
     XLA writes the gathered rows of targets to memory before it sums over them, which
     costs as much as all of cross-entropy on a CPU; but not in a reduction of two arrays
@@ -94,14 +98,15 @@ def _largest_and_dot(logits, targets, labels):
     batch, classes = logits.shape
     folds = max(n for n in range(1, _MOST_FOLDS + 1) if classes % n == 0)
     shape = batch, folds, classes // folds
-    products = (targets[labels] * logits).reshape(shape)
-    top, dot = jax.lax.reduce(
-        (logits.reshape(shape), products),
-        (jnp.array(-jnp.inf, logits.dtype), jnp.zeros((), products.dtype)),
-        lambda a, b: (jnp.maximum(a[0], b[0]), a[1] + b[1]),
+    products = targets[labels] * logits
+    zero = jnp.zeros((), products.dtype)
+    sums = jax.lax.reduce(
+        (exponentials.reshape(shape).astype(products.dtype), products.reshape(shape)),
+        (zero, zero),
+        lambda a, b: (a[0] + b[0], a[1] + b[1]),
         dimensions=(1,),
     )
-    return jnp.max(top, axis=-1), jnp.sum(dot, axis=-1)
+    return tuple(jnp.sum(each, axis=-1) for each in sums)
 
 
 def kld_regularized_cross_entropy(
