@@ -33,7 +33,7 @@ def get_config(label="speech"):
         names = dict(category="softmax", label_smoothing="label_smoothing")
         config.objective = dict(name=names[label])
     config.optimizer = dict(name="adam")
-    config.learning_rate = dict(name="cosine", peak=1e-3)
+    config.learning_rate = dict(name="cosine", peak=3e-3)
     config.training = dict(num_epochs=10, batch_size=100)
     config.evaluation = dict(
         epsilons="0.05, 0.1, 0.2",

@@ -50,6 +50,31 @@ def parser(description: str | None, name: str) -> argparse.ArgumentParser:
     return made
 
 
+def parse_of_data(
+    parser: argparse.ArgumentParser, name: str, data: Sequence[str]
+) -> tuple[argparse.Namespace, list[str]]:
+    """Arguments of a study of several data sets, and flags of the config.
+
+    Args:
+      parser: of `parser`; it gets the argument `data`, whose first choice is the
+        default, and after which folder and result are called.
+      name: of the study.
+      data: the choices.
+    """
+    parser.set_defaults(workdir=None, output=None)
+    parser.add_argument(
+        "data",
+        nargs="?",
+        choices=data,
+        default=data[0],
+        help=f"data set and net (default: {data[0]})",
+    )
+    args, flags = parser.parse_known_args()
+    args.workdir = args.workdir or ROOT / "runs" / f"{name}_{args.data}"
+    args.output = args.output or RESULTS / f"{name}_{args.data}.json"
+    return args, flags
+
+
 def run(
     cells: Mapping[str, sweep.Cell],
     args: argparse.Namespace,
