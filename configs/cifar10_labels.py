@@ -48,10 +48,13 @@ def get_config(arguments="resnet32,speech"):
         config.objective = dict(name=names[label])
     config.optimizer = dict(name="sgd", momentum=0.9, weight_decay=1e-4)
     config.learning_rate = dict(name="step", peak=0.1)
-    config.training = dict(num_epochs=600, batch_size=128, crop_padding=4, flip=True)
+    config.training = dict(
+        num_epochs=600, batch_size=128, crop_padding=4, flip=True, snapshots=4
+    )
     config.evaluation = dict(
         epsilons="1/255, 2/255, 4/255, 8/255",
         losses=("own", "margin", "cross_entropy", "dlr"),
+        shown_examples=8,
         attacks=dict(
             fgsm=dict(name="fgsm"),
             iterative=dict(

@@ -34,10 +34,11 @@ def get_config(label="speech"):
         config.objective = dict(name=names[label])
     config.optimizer = dict(name="adam")
     config.learning_rate = dict(name="cosine", peak=3e-3)
-    config.training = dict(num_epochs=10, batch_size=100)
+    config.training = dict(num_epochs=10, batch_size=100, snapshots=4)
     config.evaluation = dict(
         epsilons="0.05, 0.1, 0.2",
         losses=("own", "margin", "cross_entropy", "dlr"),
+        shown_examples=8,
         attacks=dict(
             fgsm=dict(name="fgsm"),
             pgd=dict(name="pgd", num_steps=40),

@@ -62,6 +62,7 @@ _EVALUATION = {
     "noise_images": 10_000,
     "fooling_images": 100,
     "diagnosed_examples": 200,
+    "shown_examples": 0,
 }
 _NUMBERS = {"seed": 0, "num_seeds": 1}
 _SECTIONS = (*_NUMBERS, "data", *_NAMED, "training", "evaluation")

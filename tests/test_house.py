@@ -26,8 +26,8 @@ MAY_IMPORT = {
     "models": {"losses"},
     "data": set(),
     "training": {"data", "models", "objective", "parallel"},
-    "evaluation": {"attacks", "data", "objective", "parallel"},
-    "report": {"evaluation"},
+    "evaluation": {"analysis", "attacks", "data", "objective", "parallel"},
+    "report": {"evaluation", "labels"},
     "matrices": {"data", "losses", "objective", "similarity"},
     "sections": {
         "data",

@@ -7,11 +7,19 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from robustlabels import training
+from robustlabels import parallel, training
 from robustlabels._stopping import Stop, never
 from robustlabels.build.core import seeds
-from robustlabels.data import Dataset
-from robustlabels.evaluation import Finding, Record, budgets, examine, parse_epsilons
+from robustlabels.data import Dataset, Split
+from robustlabels.evaluation import (
+    Finding,
+    Keeper,
+    Record,
+    budgets,
+    examine,
+    parse_epsilons,
+    views,
+)
 from robustlabels.evaluation.budgets import Attack
 from robustlabels.sections import call
 
@@ -74,7 +82,7 @@ def evaluate(
             "validation_error": standing.validation_error,
         }
         classifiers.append((identity, classifier))
-    return examine(
+    yield from examine(
         classifiers,
         test,
         {
@@ -91,3 +99,54 @@ def evaluate(
         folder=workdir,
         stop=stop,
     )
+    if section.shown_examples:
+        (identity, _), *_ = classifiers
+        yield from _views(config, test, fitted, identity, workdir, stop)
+
+
+def _views(
+    config: ml_collections.ConfigDict,
+    test: Split,
+    fitted: training.Fitted,
+    identity: dict[str, Any],
+    workdir: str | pathlib.Path | None,
+    stop: Stop,
+) -> Iterator[Finding]:
+    """What the first replica looks like from inside."""
+    shown = min(config.evaluation.shown_examples, len(test.labels))
+    predict, objective = fitted.models[0], fitted.objectives[0]
+    keep = Keeper(workdir, "test")
+    if "codebook" in config.objective:
+        yield keep.once(
+            "outputs",
+            identity,
+            len(test.labels),
+            lambda: views.outputs(
+                predict,
+                fitted.classifiers[0],
+                test,
+                shown=shown,
+                identity=identity,
+                mesh=parallel.make_mesh(),
+                batch_size=config.evaluation.batch_size,
+                stop=stop,
+            ),
+        )
+    if views.has_maps(predict, test):
+        yield keep.once(
+            "saliency",
+            identity,
+            shown,
+            lambda: views.saliency(
+                predict, objective, test, shown=shown, identity=identity
+            ),
+        )
+    taken = [] if workdir is None else list(training.read_snapshots(workdir))
+    if taken:
+        labels = taken[0].labels
+        yield Keeper(workdir, "validation").once(
+            "features",
+            identity,
+            len(labels),
+            lambda: views.features(taken, labels, identity=identity),
+        )

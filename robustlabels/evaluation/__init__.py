@@ -1,6 +1,6 @@
 """Evaluation: robustness curves, records with intervals, findings, tables."""
 
-from robustlabels.evaluation import budgets
+from robustlabels.evaluation import budgets, views
 from robustlabels.evaluation.ascended import LOSSES, check_losses
 from robustlabels.evaluation.curves import (
     robustness_curve,
@@ -10,6 +10,7 @@ from robustlabels.evaluation.curves import (
 )
 from robustlabels.evaluation.engine import Attacker, make_attacker
 from robustlabels.evaluation.examine import examine
+from robustlabels.evaluation.keeper import Keeper
 from robustlabels.evaluation.measure import check_epsilons, measure, parse_epsilons
 from robustlabels.evaluation.outcome import Outcome, Shown
 from robustlabels.evaluation.records import (
@@ -28,6 +29,7 @@ __all__ = [
     "LOSSES",
     "Attacker",
     "Finding",
+    "Keeper",
     "Outcome",
     "Record",
     "Shown",
@@ -45,6 +47,7 @@ __all__ = [
     "render_table",
     "robustness_curve",
     "stands",
+    "views",
     "worst_case",
     "write_finding",
     "write_record",

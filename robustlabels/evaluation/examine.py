@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,13 +15,9 @@ from robustlabels.evaluation import confidence
 from robustlabels.evaluation.budgets import Attack
 from robustlabels.evaluation.checks import input_warnings
 from robustlabels.evaluation.diagnostics import make_diagnosis
+from robustlabels.evaluation.keeper import Keeper
 from robustlabels.evaluation.measure import measure
-from robustlabels.evaluation.records import (
-    Finding,
-    Record,
-    read_findings,
-    write_finding,
-)
+from robustlabels.evaluation.records import Finding, Record
 from robustlabels.objective import Classifier
 
 __all__ = ["examine"]
@@ -80,7 +76,7 @@ def examine(
         "batch_size": batch_size,
         "stop": stop,
     }
-    keep = _Keeper(folder, split_name)
+    keep = Keeper(folder, split_name)
     for warning in input_warnings(classifiers[0][1], split, epsilons):
         print(f"Beware: {warning}", file=sys.stderr)
     for identity, classifier in classifiers:
@@ -149,42 +145,6 @@ def examine(
                 ),
                 epsilon=epsilon,
             )
-
-
-class _Keeper:
-    """Findings that a folder holds already, and those that it gets."""
-
-    def __init__(self, folder: str | os.PathLike | None, split_name: str):
-        self._folder, self._split = folder, split_name
-        self._known = [] if folder is None else read_findings(folder)
-
-    def once(
-        self,
-        kind: str,
-        identity: Mapping[str, Any],
-        size: int,
-        make: Callable[[], Any],
-        **parameters: Any,
-    ) -> Finding:
-        """The finding as it was written before, or else as it is made and written now.
-
-        Args:
-          kind: of the finding.
-          identity: of the classifier.
-          size: number of examples.
-          make: () -> finding, or finding and images.
-          **parameters: among those of the finding.
-        """
-        wanted = (kind, dict(identity), self._split, size)
-        for old in self._known:
-            same = (old.kind, old.classifier, old.split, old.n) == wanted
-            if same and parameters.items() <= old.parameters.items():
-                return old
-        made = make()
-        finding, images = made if isinstance(made, tuple) else (made, None)
-        if self._folder is not None:
-            write_finding(self._folder, finding, images)
-        return finding
 
 
 def _telling_epsilon(

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from robustlabels.report import theme
 from robustlabels.report.formats import Estimate, Number, percent
@@ -20,7 +21,9 @@ __all__ = [
     "Strip",
     "confidence",
     "confusion",
+    "efficiency",
     "epsilons",
+    "features",
     "mixing",
     "reliability",
     "robustness",
@@ -301,6 +304,58 @@ def epsilons(metrics: Mapping[int, Sequence[Mapping[str, Any]]]) -> "Figure":
     most = max(max(line["epsilon"]) for lines in metrics.values() for line in lines)
     axes.set(xlabel="epoch", ylabel="ε", ylim=(0, 1.08 * most or 1))
     axes.locator_params(axis="x", integer=True)
+    return figure
+
+
+@_styled
+def efficiency(curves: Sequence[Mapping[float, Estimate]]) -> "Figure":
+    """Accuracy in percent against the share of the training images, on a log scale.
+
+    Args:
+      curves: estimates by share, a curve a series.
+    """
+    figure = _figure(480, 280)
+    axes = figure.subplots()
+    for index, curve in enumerate(curves):
+        paint = theme.colour(theme.series(index))
+        shares = [100 * share for share in curve]
+        bands = 100 * np.array([value.band for value in curve.values()])
+        low, high = bands.T
+        axes.fill_between(shares, low, high, color=paint, alpha=0.16, linewidth=0)
+        marker = MARKERS[index // theme.SERIES % len(MARKERS)]
+        means = [100 * value.mean for value in curve.values()]
+        axes.plot(shares, means, marker=marker, color=paint)
+    ticks = sorted({100 * share for curve in curves for share in curve})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:g} %" for tick in ticks])
+    axes.minorticks_off()
+    axes.set(xlabel="share of the training images", ylabel="accuracy, %")
+    return figure
+
+
+@_styled
+def features(
+    points: Float[np.ndarray, "n 2"], classes: Int[np.ndarray, " n"]
+) -> "Figure":
+    """Points in the colour of their class, whose number stands at their middle.
+
+    Args:
+      points: places.
+      classes: of each.
+    """
+    figure = _figure(300, 300, left=12, bottom=12)
+    axes = figure.subplots()
+    for index, which in enumerate(np.unique(classes)):
+        own = points[classes == which]
+        paint = theme.colour(theme.series(index))
+        marker = MARKERS[index // theme.SERIES % len(MARKERS)]
+        axes.scatter(*own.T, s=9, marker=marker, color=paint, alpha=0.75, linewidths=0)
+    for which in np.unique(classes)[:_DIGITS_UP_TO]:
+        x, y = np.median(points[classes == which], axis=0)
+        axes.text(x, y, str(which), ha="center", va="center", fontsize=11)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
     return figure
 
 

@@ -11,7 +11,7 @@ from robustlabels.report.robustness import loss_name
 from robustlabels.report.runs import Run
 from robustlabels.report.sections import Section, figure, paths
 
-__all__ = ["examples", "fooling"]
+__all__ = ["examples", "folded", "fooling"]
 
 
 def examples(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
@@ -50,8 +50,8 @@ def examples(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
                 element("details", element("summary", name), block)
                 for name, block in blocks[1:]
             ]
-            shown.append((run, joined(parts)))
-    return _folded("examples", "Adversarial examples", shown, drawings, len(runs))
+            shown.append((run.name, joined(parts)))
+    return folded("examples", "Adversarial examples", shown, drawings, len(runs))
 
 
 def fooling(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
@@ -73,26 +73,26 @@ def fooling(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
             cards = images.fooling(run, arrays)
             rows = [list(arrays["images"])]
             drawings.append(("fooling", functools.partial(images.sheet, rows)))
-            shown.append((run, figure(cards, caption, paths(found[:1]), page)))
-    return _folded("fooling", "Fooling images", shown, drawings, len(runs))
+            shown.append((run.name, figure(cards, caption, paths(found[:1]), page)))
+    return folded("fooling", "Fooling images", shown, drawings, len(runs))
 
 
-def _folded(
+def folded(
     identity: str,
     title: str,
-    shown: Sequence[tuple[Run, Html]],
+    shown: Sequence[tuple[str, Html]],
     drawings: Sequence[tuple[str, Callable[[pathlib.Path], None]]],
     runs: int,
 ) -> Section | None:
-    """A block a run; more than a few are folded."""
+    """A block a run, by its name; more than a few are folded."""
     if not shown:
         return None
     if runs == 1:
         return Section(identity, title, shown[0][1], tuple(drawings))
     body = [
         element(
-            "details", element("summary", r.name), block, open=i < 2 or len(shown) < 4
+            "details", element("summary", name), block, open=i < 2 or len(shown) < 4
         )
-        for i, (r, block) in enumerate(shown)
+        for i, (name, block) in enumerate(shown)
     ]
     return Section(identity, title, joined(body))

@@ -23,6 +23,7 @@ __all__ = [
     "difference",
     "fooling",
     "load",
+    "picture",
     "png",
     "sheet",
 ]
@@ -33,6 +34,9 @@ _ARRAYS = {
         "fell",
     },
     "fooling": {"images", "targets", "decisions", "confidences", "steps", "success"},
+    "outputs": {"images", "labels", "decisions", "losses", "outputs"},
+    "saliency": {"images", "labels", "decisions", "maps"},
+    "features": {"epochs", "points", "labels"},
 }
 
 
@@ -40,7 +44,7 @@ def load(found: Sourced[Finding]) -> dict[str, np.ndarray]:
     """The examples of a finding.
 
     Args:
-      found: of kind "adversarial" or "fooling", with images.
+      found: with images, of a kind that has some.
 
     Raises:
       ValueError: naming the file, if it is missing or damaged.
@@ -142,8 +146,15 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], path: pathlib.Path) -> None:
     paper.save(path, "PNG")
 
 
-def _image(image: np.ndarray, alt: str, caption: str | None = None) -> Html:
-    picture = element(
+def picture(image: np.ndarray, alt: str, caption: str | None = None) -> Html:
+    """An image of a card, and what stands below it.
+
+    Args:
+      image: as `png` takes it.
+      alt: what it shows, for who cannot see it.
+      caption: a word or two.
+    """
+    shown = element(
         "img",
         src=png(image),
         alt=alt,
@@ -151,7 +162,7 @@ def _image(image: np.ndarray, alt: str, caption: str | None = None) -> Html:
         height=image.shape[0],
     )
     name = element("span", caption, class_="of") if caption else None
-    return element("span", picture, name, class_="picture")
+    return element("span", shown, name, class_="picture")
 
 
 def adversarial(run: Run, arrays: dict[str, Any]) -> tuple[Html, int]:
@@ -173,9 +184,9 @@ def adversarial(run: Run, arrays: dict[str, Any]) -> tuple[Html, int]:
         stands = not arrays["fell"][i]
         epsilon = str(arrays["epsilons"][i])
         pictures = (
-            _image(clean, f"clean image of class {true}", "clean"),
-            _image(perturbed, f"perturbed image, decided as {decision}", "attacked"),
-            _image(difference(clean, perturbed, factor), "difference", amplified),
+            picture(clean, f"clean image of class {true}", "clean"),
+            picture(perturbed, f"perturbed image, decided as {decision}", "attacked"),
+            picture(difference(clean, perturbed, factor), "difference", amplified),
         )
         said = [element("b", true), " → ", element("b", decision), f", {sure} % sure"]
         where = f"ε {epsilon}" + (" · stands" if stands else "")
@@ -210,7 +221,7 @@ def fooling(run: Run, arrays: dict[str, Any]) -> Html:
                 "li",
                 element(
                     "div",
-                    _image(image, f"noise climbed towards class {target}"),
+                    picture(image, f"noise climbed towards class {target}"),
                     class_="pictures",
                 ),
                 element(

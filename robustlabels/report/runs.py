@@ -14,7 +14,7 @@ from robustlabels.evaluation.records import Finding, Record
 
 __all__ = ["Matrix", "Run", "Sourced", "find_runs", "flat", "read_runs"]
 
-_MATRICES = "similarity", "noise_matrix", "targets"
+_MATRICES = "similarity", "noise_matrix", "targets", "codebook"
 
 Content = TypeVar("Content", bound=Record | Finding)
 
@@ -30,7 +30,7 @@ class Sourced(Generic[Content]):
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
-    """A matrix over classes, or one a seed, [seeds, classes, classes].
+    """A matrix over classes, one a seed, [seeds, classes, classes], or a codebook.
 
     Attributes:
       path: the file that holds it.
@@ -59,7 +59,8 @@ class Run:
       metrics: the lines of each seed, an epoch a line.
       diverged: why and when training was given up; None if it was not.
       cell: what a sweep varied and set to which value; empty outside of sweeps.
-      matrices: "similarity", "noise_matrix" and "targets", as far as there are any.
+      matrices: "similarity", "noise_matrix", "targets" and "codebook", as far as there
+        are any.
     """
 
     folder: pathlib.Path

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from robustlabels.report import figures, pooled, theme
-from robustlabels.report.formats import count, listed, percent
+from robustlabels.report.formats import Estimate, count, listed, percent
 from robustlabels.report.html import Html, element, href, joined
 from robustlabels.report.robustness import Attacked, clean_accuracy
-from robustlabels.report.runs import Run, Sourced
+from robustlabels.report.runs import Run, Sourced, flat
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +25,7 @@ __all__ = [
     "configs",
     "confusion",
     "drawn_section",
+    "efficiency",
     "figure",
     "panels",
     "paths",
@@ -189,6 +190,68 @@ def robustness(
     )
     content = figure(body, caption, sources, page)
     return drawn_section("robustness", "Robustness curves", content, drawn)
+
+
+def efficiency(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
+    """Accuracy against the share of the training images that was used."""
+    groups: dict[str, dict[float, Run]] = {}
+    for run in runs:
+        groups.setdefault(_but_fraction(run), {})[_fraction(run)] = run
+    lines: list[tuple[str, dict[float, Estimate]]] = []
+    shown: list[Run] = []
+    for group in groups.values():
+        curve = {share: clean_accuracy(group[share]) for share in sorted(group)}
+        there = {share: value for share, value in curve.items() if value is not None}
+        if len(there) > 1:
+            first, *_ = group.values()
+            lines.append((_named(first), there))
+            shown += [group[share] for share in there]
+    if not lines:
+        return None
+    passes = {run.config["training"]["passes"] for run in shown}
+    equal = {0: "as many steps", 1: "as many epochs"}
+    said = " or ".join(equal.get(p, f"{p} passes an epoch") for p in sorted(passes))
+    several = any(len(run.clean()) > 1 for run in shown)
+    caption = (
+        "Accuracy on the test split against the share of the training images that were "
+        f"used, each trained for {said} as with all of them. Shaded: "
+        + ("mean ± std over seeds." if several else "95 % interval.")
+    )
+    alt = "; ".join(
+        f"{name} "
+        + ", ".join(f"{percent(v.mean)} % of {percent(s)} %" for s, v in curve.items())
+        for name, curve in lines
+    )
+    title = "Accuracy and training images"
+    drawing = figures.efficiency([curve for _, curve in lines])
+    drawn = [(title, alt, drawing)]
+    names = [name for name, _ in lines]
+    body = joined(_legend(names), panels("efficiency", drawn, titles=False))
+    sources = [r.path for run in shown for r in run.clean()]
+    return drawn_section(
+        "efficiency", title, figure(body, caption, sources, page), drawn
+    )
+
+
+def _fraction(run: Run) -> float:
+    return float(run.config.get("data", {}).get("train_fraction", 1.0))
+
+
+def _but_fraction(run: Run) -> str:
+    """All of a config but the share of the data."""
+    fields = flat(run.config)
+    fields.pop("data.train_fraction", None)
+    return json.dumps(fields, sort_keys=True)
+
+
+def _named(run: Run) -> str:
+    """A run by what it was asked for, whatever its share of the data."""
+    cell = {k: v for k, v in run.cell.items() if not k.endswith("train_fraction")}
+    if cell:
+        return ", ".join(map(str, cell.values()))
+    objective = run.config.get("objective", {})
+    codebook = objective.get("codebook", {})
+    return str(codebook.get("name") or objective.get("name"))
 
 
 def _spoken(lines: Sequence[figures.Line]) -> str:

@@ -5,6 +5,7 @@ from robustlabels.training.checkpoints import Checkpoint, Checkpoints
 from robustlabels.training.embeddings import embeddings
 from robustlabels.training.loop import check_options, fit, restore
 from robustlabels.training.metrics import MetricsWriter
+from robustlabels.training.snapshots import Snapshot, read_snapshots
 from robustlabels.training.standing import Diverged, Fitted, Standing
 from robustlabels.training.step import (
     Batch,
@@ -25,6 +26,7 @@ __all__ = [
     "Fitted",
     "Metrics",
     "MetricsWriter",
+    "Snapshot",
     "Standing",
     "TrainState",
     "check_options",
@@ -35,6 +37,7 @@ __all__ = [
     "optimizers",
     "predict",
     "predictor",
+    "read_snapshots",
     "restore",
     "run_stretch",
     "schedules",

@@ -23,6 +23,7 @@ from robustlabels.training.checkpoints import Checkpoints
 from robustlabels.training.epochs import Epochs
 from robustlabels.training.folder import RunFolder
 from robustlabels.training.optimizers import apart
+from robustlabels.training.snapshots import Snapshots, moments
 from robustlabels.training.standing import Fitted, Standing
 from robustlabels.training.step import make_step, predictor
 
@@ -50,6 +51,7 @@ def fit(
     eval_batch_size: int = 1000,
     checkpoint_seconds: float = 60.0,
     replicas_at_once: int = 0,
+    snapshots: int = 0,
     seed: int = 0,
     workdir: str | pathlib.Path | None = None,
     mesh: Mesh | None = None,
@@ -95,6 +97,9 @@ def fit(
       checkpoint_seconds: least time between two checkpoints but for the last one.
       replicas_at_once: how many replicas are vmapped; 0 is all of them, or, on a CPU,
         one after another, for vmapped convolutions are several times slower there.
+      snapshots: at how many moments of the training what the first replica makes of
+        some validation images, its "embedding", is kept in the folder, to be looked
+        at; 0 is never.
       seed: of batch order, noise, and what the objective learns.
       workdir: folder for metrics and checkpoints; None writes nothing.
       mesh: from `parallel.make_mesh`, every batch is split over it; None is all
@@ -128,6 +133,7 @@ def fit(
         eval_batch_size=eval_batch_size,
         checkpoint_seconds=checkpoint_seconds,
         replicas_at_once=replicas_at_once,
+        snapshots=snapshots,
     )
     if not len(dataset.validation.labels):
         raise ValueError(
@@ -196,16 +202,23 @@ def fit(
         "seeds": list(seeds),
         "examples": size,
     }
+    kept = Snapshots(
+        workdir, moments(snapshots, num_epochs), graphdef, dataset.validation
+    )
     with RunFolder(workdir, settings, seeds) as folder:
         start = folder.open(state, programs.candidate(state))
         if start is None:
             start = epochs.start(state)
+            kept.take(0, programs.candidate(start.state))
             folder.save(start)
         progress = folder.enter_context(
             Progress(total=num_steps, what="training", unit="steps", done=start.step)
         )
         position, saved = start, time.monotonic()
         for position in epochs.onwards(start, folder.write, progress.advance):
+            epoch, begun = divmod(position.step, steps_per_epoch)
+            if not begun:
+                kept.take(epoch, programs.candidate(position.state))
             over = epochs.over(position)
             asked = not over and stop()
             if over or asked or time.monotonic() - saved >= checkpoint_seconds:
@@ -279,6 +292,7 @@ def check_options(
     eval_batch_size: int,
     checkpoint_seconds: float,
     replicas_at_once: int,
+    snapshots: int,
 ) -> None:
     """Raises for an option of `fit` that is out of range.
 
@@ -294,6 +308,7 @@ def check_options(
     _validate.count(
         minimum=0, patience=patience, passes=passes, replicas_at_once=replicas_at_once
     )
+    moments(snapshots, num_epochs)
     Augmentation(crop_padding, flip, cutout).check()
     _validate.in_range(0.0, math.inf, input_noise=input_noise, fix="The paper: 0.5.")
     _validate.in_range(
