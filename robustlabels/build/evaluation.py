@@ -148,5 +148,9 @@ def _views(
             "features",
             identity,
             len(labels),
-            lambda: views.features(taken, labels, identity=identity),
+            lambda: views.features(
+                [(each.epoch, each.features) for each in taken],
+                labels,
+                identity=identity,
+            ),
         )

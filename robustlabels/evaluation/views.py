@@ -195,7 +195,7 @@ def depths(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
 
 
 def features(
-    snapshots: Sequence[tuple[int, Float[np.ndarray, "n features"], Any]],
+    snapshots: Sequence[tuple[int, Float[np.ndarray, "n features"]]],
     labels: Int[np.ndarray, " n"],
     *,
     identity: Mapping[str, Any],
@@ -204,15 +204,14 @@ def features(
     """Embeddings in two dimensions, by t-SNE, at moments of training.
 
     Args:
-      snapshots: epoch and embeddings of the same images first, as of
-        `training.read_snapshots`.
+      snapshots: epochs, and embeddings of the same images after each of them.
       labels: of the images.
       identity: what the finding says of the classifier.
       split_name: what the finding says of the split.
     """
     began = time.monotonic()
-    points = [_in_two_dimensions(each[1]) for each in snapshots]
-    epochs = [each[0] for each in snapshots]
+    points = [_in_two_dimensions(embeddings) for _, embeddings in snapshots]
+    epochs = [epoch for epoch, _ in snapshots]
     finding = Finding(
         kind="features",
         classifier=dict(identity),
@@ -235,9 +234,11 @@ def _in_two_dimensions(
     features: Float[np.ndarray, "n features"],
 ) -> Float[np.ndarray, "n 2"]:
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     if not np.ptp(features, axis=0).any():  # the same for every image
         return np.zeros((len(features), 2), np.float32)
     perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
     projection = TSNE(perplexity=perplexity, init="pca", random_state=0)
-    return projection.fit_transform(features.astype(np.float64)).astype(np.float32)
+    with threadpool_limits(limits=1):  # threads that wait for each other cost more
+        return projection.fit_transform(features).astype(np.float32)

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 __all__ = [
     "Line",
     "Strip",
+    "blank",
     "confidence",
-    "confusion",
     "efficiency",
     "epsilons",
     "features",
-    "mixing",
     "reliability",
     "robustness",
+    "styled",
     "training",
 ]
 
 MARKERS = "osD^vP"
-_DIGITS_UP_TO = 20
+_MOST_NAMED = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,9 @@ class Strip:
     median: Number | None
 
 
-def _styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
+def styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
+    """A function that draws, in the style of the theme."""
+
     @functools.wraps(draw)
     def styled(*args: Any, **kwargs: Any) -> "Figure":
         with theme.style():
@@ -64,7 +66,7 @@ def _styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
     return styled
 
 
-def _figure(
+def blank(
     width: Number, height: Number, left: Number = 46, bottom: Number = 40
 ) -> "Figure":
     """A figure of so many points, with margins of so many."""
@@ -78,14 +80,14 @@ def _figure(
     return figure
 
 
-@_styled
+@styled
 def robustness(lines: Sequence[Line]) -> "Figure":
     """Accuracy in percent against epsilon, the clean accuracy as a dashed line.
 
     Args:
       lines: of epsilons that can be compared.
     """
-    figure = _figure(360, 250)
+    figure = blank(360, 250)
     axes = figure.subplots()
     written = sorted({e for line in lines for e in line.curve}, key=Fraction)
     one_clean = len({line.clean for line in lines}) == 1
@@ -129,14 +131,14 @@ def _epsilon_ticks(axes: "Axes", written: Sequence[str]) -> None:
     axes.set_xticks([0.0, *values.values()], ["0", *labels])
 
 
-@_styled
+@styled
 def confidence(strips: Sequence[Strip]) -> "Figure":
     """Histograms of confidence above each other, each as tall as its tallest bar.
 
     Args:
       strips: from top to bottom.
     """
-    figure = _figure(360, 62 * len(strips) + 46, left=12)
+    figure = blank(360, 62 * len(strips) + 46, left=12)
     axes = figure.subplots()
     for place, strip in enumerate(reversed(strips)):
         paint = theme.colour(theme.series(strip.index))
@@ -164,7 +166,7 @@ def confidence(strips: Sequence[Strip]) -> "Figure":
     return figure
 
 
-@_styled
+@styled
 def reliability(
     edges: Sequence[Number],
     counts: np.ndarray,
@@ -179,7 +181,7 @@ def reliability(
       confidence: their mean confidence; not a number where there are none.
       accuracy: the share that is decided correctly.
     """
-    figure = _figure(360, 330)
+    figure = blank(360, 330)
     top, bottom = figure.subplots(2, sharex=True, height_ratios=(4, 1))
     figure.subplots_adjust(hspace=0.12)
     sure, right = 100 * np.asarray(confidence), 100 * np.asarray(accuracy)
@@ -206,93 +208,14 @@ def reliability(
     return figure
 
 
-@_styled
-def confusion(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
-    """True classes against decisions; the share of each row is the strength of colour.
-
-    Args:
-      matrix: counts, rows are true classes and columns decisions.
-      names: of the classes.
-    """
-    size = len(matrix)
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    right = np.eye(size, dtype=bool)
-    rgba = np.zeros((size, size, 4))
-    rgba[right, :3] = _rgb("series-1")
-    rgba[~right, :3] = _rgb("series-2")
-    # Errors are rare: the root makes one in a hundred visible.
-    seen = (share > 0) * (0.12 + 0.7 * np.sqrt(share))
-    rgba[..., 3] = np.where(right, 0.55 * share, seen)
-    written = [[str(n) if n else "" for n in row] for row in matrix]
-    return _class_grid(rgba, written, names, xlabel="decision", ylabel="true class")
-
-
-@_styled
-def mixing(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
-    """How each class shares among the others, in percent; the diagonal is grey.
-
-    Blue is more than an equal share among the others, orange less.
-
-    Args:
-      matrix: not negative, rows are shared out.
-      names: of the classes.
-    """
-    size = len(matrix)
-    own = np.eye(size, dtype=bool)
-    others = np.where(own, 0.0, matrix)
-    fair = others.sum(axis=1, keepdims=True) / (size - 1)
-    excess = np.where(own, 0.0, others / np.where(fair > 0, fair, 1.0) - 1.0)
-    rgba = np.zeros((size, size, 4))
-    rgba[excess > 0, :3] = _rgb("series-1")
-    rgba[excess < 0, :3] = _rgb("series-2")
-    # Below a twentieth more or less, what is shown is as good as an equal share.
-    rgba[..., 3] = 0.75 * abs(excess) / max(0.05, abs(excess).max())
-    rgba[own] = (*_rgb("muted"), 0.12)
-    rgba[(fair[:, 0] == 0)[:, None] & ~own, 3] = 0.0
-    written = [
-        [percent(float(share)) if share else "" for share in row] for row in matrix
-    ]
-    return _class_grid(rgba, written, names, xlabel="gets", ylabel="class")
-
-
-def _class_grid(
-    rgba: np.ndarray,
-    written: Sequence[Sequence[str]],
-    names: Sequence[str],
-    *,
-    xlabel: str,
-    ylabel: str,
-) -> "Figure":
-    """A coloured cell for each pair of classes, with text where there is room."""
-    size = len(rgba)
-    shown = [name if len(name) <= 12 else name[:11] + "…" for name in names]
-    margin = 24 + 5.5 * max(map(len, shown), default=1)
-    figure = _figure(360 + margin, 360 + margin, left=margin, bottom=margin)
-    axes = figure.subplots()
-    axes.imshow(rgba, interpolation="none", aspect="equal")
-    axes.grid(visible=False)
-    if size <= _DIGITS_UP_TO:
-        centred = {"ha": "center", "va": "center", "fontsize": 9}
-        for row, texts in enumerate(written):
-            for column, text in enumerate(texts):
-                axes.text(column, row, text, **centred)
-    stride = -(-size // _DIGITS_UP_TO)
-    ticks = range(0, size, stride)
-    axes.set_xticks(ticks, [shown[tick] for tick in ticks], rotation=90, fontsize=9)
-    axes.set_yticks(ticks, [shown[tick] for tick in ticks], fontsize=9)
-    axes.tick_params(length=0)
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    return figure
-
-
-@_styled
+@styled
 def epsilons(metrics: Mapping[int, Sequence[Mapping[str, Any]]]) -> "Figure":
     """The learned ε of each class by epoch, a thin line each; the mean is thick.
 
     Args:
       metrics: lines of each seed, an epoch a line, with "epsilon" and "epsilon_mean".
     """
-    figure = _figure(360, 220, left=52)
+    figure = blank(360, 220, left=52)
     axes = figure.subplots()
     for number, (seed, lines) in enumerate(metrics.items()):
         epochs = [line["epoch"] for line in lines]
@@ -307,14 +230,14 @@ def epsilons(metrics: Mapping[int, Sequence[Mapping[str, Any]]]) -> "Figure":
     return figure
 
 
-@_styled
+@styled
 def efficiency(curves: Sequence[Mapping[float, Estimate]]) -> "Figure":
     """Accuracy in percent against the share of the training images, on a log scale.
 
     Args:
       curves: estimates by share, a curve a series.
     """
-    figure = _figure(480, 280)
+    figure = blank(480, 280)
     axes = figure.subplots()
     for index, curve in enumerate(curves):
         paint = theme.colour(theme.series(index))
@@ -333,7 +256,7 @@ def efficiency(curves: Sequence[Mapping[float, Estimate]]) -> "Figure":
     return figure
 
 
-@_styled
+@styled
 def features(
     points: Float[np.ndarray, "n 2"], classes: Int[np.ndarray, " n"]
 ) -> "Figure":
@@ -343,14 +266,14 @@ def features(
       points: places.
       classes: of each.
     """
-    figure = _figure(300, 300, left=12, bottom=12)
+    figure = blank(300, 300, left=12, bottom=12)
     axes = figure.subplots()
     for index, which in enumerate(np.unique(classes)):
         own = points[classes == which]
         paint = theme.colour(theme.series(index))
         marker = MARKERS[index // theme.SERIES % len(MARKERS)]
         axes.scatter(*own.T, s=9, marker=marker, color=paint, alpha=0.75, linewidths=0)
-    for which in np.unique(classes)[:_DIGITS_UP_TO]:
+    for which in np.unique(classes)[:_MOST_NAMED]:
         x, y = np.median(points[classes == which], axis=0)
         axes.text(x, y, str(which), ha="center", va="center", fontsize=11)
     axes.set(xticks=[], yticks=[])
@@ -359,13 +282,7 @@ def features(
     return figure
 
 
-def _rgb(name: str) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb
-
-    return to_rgb(theme.colour(name))
-
-
-@_styled
+@styled
 def training(
     metrics: Mapping[int, Sequence[Mapping[str, Any]]], best: Mapping[int, int]
 ) -> "Figure":
@@ -375,7 +292,7 @@ def training(
       metrics: lines of each seed, an epoch a line.
       best: the epoch that was kept, by seed.
     """
-    figure = _figure(360, 320, left=52)
+    figure = blank(360, 320, left=52)
     losses, errors = figure.subplots(2, sharex=True)
     figure.subplots_adjust(hspace=0.14)
     thin = 1.8 if len(metrics) == 1 else 0.9

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robustlabels.report import figures
+from robustlabels.report import figures, grids
 from robustlabels.report.formats import count, literal, number, percent
 from robustlabels.report.runs import Matrix, Run
 from robustlabels.report.sections import Section, drawn_section, figure, panels
@@ -35,7 +35,7 @@ def mixing(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         matrix = group[0].matrices[name]
         said = f"{_said(matrix)}; {_strongest(_mean(matrix), matrix.class_names)}"
         title = f"{_whose(group, runs)}{_TITLES[name]}"
-        drawing = figures.mixing(_mean(matrix), matrix.class_names)
+        drawing = grids.mixing(_mean(matrix), matrix.class_names)
         drawn.append((title, said, drawing))
         sources += [run.matrices[name].path for run in group]
         if name == "similarity":

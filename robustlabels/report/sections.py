@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from robustlabels.report import figures, pooled, theme
+from robustlabels.report import figures, grids, pooled, theme
 from robustlabels.report.formats import Estimate, count, listed, percent
 from robustlabels.report.html import Html, element, href, joined
 from robustlabels.report.robustness import Attacked, clean_accuracy
@@ -208,7 +208,7 @@ def efficiency(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
             shown += [group[share] for share in there]
     if not lines:
         return None
-    passes = {run.config["training"]["passes"] for run in shown}
+    passes = {run.config["training"].get("passes", 1) for run in shown}
     equal = {0: "as many steps", 1: "as many epochs"}
     said = " or ".join(equal.get(p, f"{p} passes an epoch") for p in sorted(passes))
     several = any(len(run.clean()) > 1 for run in shown)
@@ -328,7 +328,7 @@ def confusion(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
             matrix = pooled.confusion(found)
             names = [run.class_name(index) for index in range(len(matrix))]
             drawn.append(
-                (run.name, _worst(matrix, names), figures.confusion(matrix, names))
+                (run.name, _worst(matrix, names), grids.confusion(matrix, names))
             )
             sources += paths(found)
     if not drawn:
