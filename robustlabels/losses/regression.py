@@ -50,8 +50,10 @@ def huber(
 
 @jax.custom_jvp
 def _huber(errors, delta):
-    inner = jnp.clip(errors, -delta, delta)
-    return inner * (errors - 0.5 * inner)
+    # XLA:CPU sums this without holding it; of a `clip` it would write arrays first.
+    size = jnp.abs(errors)
+    inner = jnp.minimum(size, delta)
+    return inner * (size - 0.5 * inner)
 
 
 @_huber.defjvp
@@ -169,7 +171,8 @@ def cosine_to_labels(
     [[0. 1.]]
     """
     outputs, codebook = _flat(outputs, codebook)
-    return 1 - _products(_unit(outputs), _unit(codebook))
+    lengths = _length(outputs) * _length(codebook).T
+    return 1 - _products(outputs, codebook) / lengths
 
 
 def accepted(
@@ -208,10 +211,10 @@ def _products(outputs: Array, codebook: Array) -> Array:
     return jnp.matmul(outputs, codebook.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def _unit(rows: Array) -> Array:
+def _length(rows: Array) -> Array:
+    """[rows, 1]; 1 of a row of zeros."""
     squares = jnp.sum(rows**2, axis=1, keepdims=True)
-    there = squares > 0
-    return jnp.where(there, rows / jnp.sqrt(jnp.where(there, squares, 1.0)), 0.0)
+    return jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
 
 
 def _cell_mean(values: Array) -> Array:

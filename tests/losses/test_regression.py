@@ -99,7 +99,10 @@ def test_nothing_far_from_the_origin_cancels():
     np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
 
 
-@pytest.mark.parametrize("distance", [losses.huber_to_labels, losses.squared_to_labels])
+@pytest.mark.parametrize(
+    "distance",
+    [losses.squared_to_labels, losses.huber_to_labels, losses.cosine_to_labels],
+)
 def test_no_array_of_batch_by_classes_by_cells_is_held(distance):
     batch, classes, cells = 64, 50, 512
     outputs, codebook = jnp.zeros((batch, cells)), jnp.zeros((classes, cells))
