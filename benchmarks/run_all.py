@@ -17,6 +17,7 @@ from timing import add_output, table
 BENCHMARKS = (
     "imports",
     "losses",
+    "labels",
     "similarity",
     "attacks",
     "scan",

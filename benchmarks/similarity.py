@@ -8,8 +8,7 @@ overall mean. Nothing is shrunk: "svd" cannot, and "eigen" shrinks the scatter b
 classes too, so that only without it all compute the same. Each of them runs once on
 float32 and once on float64; the fastest of all is then timed against ours.
 
-Memory is the most that is resident, less what is once the data are loaded: VmHWM of
-/proc/self/status, since `ru_maxrss` starts from that of the process before. Streams are
+Memory is the most that is resident, less what is once the data are loaded. Streams are
 read from a file; their ratios are of memory, not of seconds.
 
 CIFAR-10 is found as by `robustlabels train`: in `--data_dir` or TFDS_DATA_DIR. Without
@@ -20,7 +19,6 @@ import argparse
 import functools
 import json
 import pathlib
-import re
 import subprocess
 import sys
 import tempfile
@@ -31,7 +29,7 @@ from typing import Any, Literal
 import numpy as np
 import workloads
 from numpy.typing import DTypeLike
-from timing import Row, add_output, compare, report
+from timing import Row, add_output, compare, peak_megabytes, report, single
 
 from robustlabels import data
 from robustlabels.similarity import lda_similarity
@@ -107,14 +105,6 @@ OURS, STREAMED = "ours", "streamed"
 CONTESTANTS = {**PEERS, OURS: ours, STREAMED: streamed}
 
 
-def peak_megabytes() -> float:
-    """The most memory that this process has had."""
-    status = pathlib.Path("/proc/self/status").read_text()
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found is not None
-    return int(found[1]) / 1000
-
-
 def perform(name: str, folder: pathlib.Path, num_images: int) -> None:
     """Runs a contestant in this process; saves its matrix and prints its figures."""
     similarity = CONTESTANTS[name](folder, num_images)
@@ -135,21 +125,6 @@ def in_a_process(name: str, folder: pathlib.Path, num_images: int) -> dict[str, 
     command += ["--folder", str(folder), "--images", str(num_images)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def single(case: str, name: str, figures: dict[str, float], ratio: float | None) -> Row:
-    """A row of what ran once."""
-    seconds = figures["seconds"]
-    return {
-        "case": case,
-        "contestant": name,
-        "first_call_seconds": seconds,
-        "seconds": [seconds] * 3,
-        "ratio": None if ratio is None else [ratio] * 3,
-        "goal": None,
-        "met": None,
-        "megabytes": figures["megabytes"],
-    }
 
 
 def compare_peers(folder: pathlib.Path, num_images: int, rounds: int) -> list[Row]:

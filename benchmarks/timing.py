@@ -123,6 +123,45 @@ def _quartiles(sample: np.ndarray) -> list[float]:
     return np.quantile(sample, (0.25, 0.5, 0.75)).tolist()
 
 
+def single(case: str, name: str, figures: dict[str, float], ratio: float | None) -> Row:
+    """A row of what ran once, for its memory.
+
+    Args:
+      case: as of `compare`.
+      name: of the contestant.
+      figures: its "seconds" and "megabytes".
+      ratio: of the megabytes to others; None where there are none.
+    """
+    seconds = figures["seconds"]
+    return {
+        "case": case,
+        "contestant": name,
+        "first_call_seconds": seconds,
+        "seconds": [seconds] * 3,
+        "ratio": None if ratio is None else [ratio] * 3,
+        "goal": None,
+        "met": None,
+        "megabytes": figures["megabytes"],
+    }
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has had resident.
+
+    It is VmHWM of /proc/self/status, for `ru_maxrss` starts from that of the process
+    before.
+    """
+    status = pathlib.Path("/proc/self/status").read_text()
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) / 1000
+
+
+def forget_peak() -> None:
+    """Lets `peak_megabytes` start anew from what is resident now."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+
 def arguments(description: str | None, *, rounds: int) -> argparse.Namespace:
     """The command line of a script: `rounds` and `output`.
 
