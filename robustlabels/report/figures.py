@@ -237,7 +237,7 @@ def efficiency(curves: Sequence[Mapping[float, Estimate]]) -> "Figure":
     Args:
       curves: estimates by share, a curve a series.
     """
-    figure = blank(480, 280)
+    figure = blank(360, 250)
     axes = figure.subplots()
     for index, curve in enumerate(curves):
         paint = theme.colour(theme.series(index))
