@@ -217,6 +217,8 @@ def test_a_label_regressor_trains_resumes_and_is_attacked(tmp_path):
     config.evaluation.epsilons = "0.1"
     config.evaluation.num_examples = 10
     config.evaluation.losses = ("margin", "dlr")
+    config.evaluation.shown_examples = 3
+    config.training.snapshots = 2
     config = complete(config)
     found = run.train(config, tmp_path)
     rows = {(r.attack, r.loss) for r in found if isinstance(r, evaluation.Record)}
@@ -230,6 +232,14 @@ def test_a_label_regressor_trains_resumes_and_is_attacked(tmp_path):
     right = np.asarray(decided) == data.test.labels[:10]
     (clean,) = [r.value for r in found if getattr(r, "attack", "") == "none"]
     assert clean == pytest.approx(np.mean(right))
+    inside = {f.kind: f for f in found if isinstance(f, evaluation.Finding)}
+    assert {"outputs", "features"} <= inside.keys()  # no net with maps, no saliency
+    assert inside["outputs"].n == 10
+    assert inside["features"].values["epochs"] == [0, 1]
+    assert inside["features"].n == len(data.validation.labels)
+    for each in run.evaluate(config, tmp_path):  # what is known is not made again
+        if isinstance(each, evaluation.Finding):
+            assert each.provenance == inside[each.kind].provenance
 
 
 def test_an_objective_gets_the_similarity_that_is_named(dataset):
