@@ -6,10 +6,12 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import subprocess
 from collections.abc import Iterator, Mapping
+from statistics import NormalDist
 from typing import Any
 
 import jax
@@ -109,7 +111,9 @@ class Finding:
 
 
 def interval(correct: Bool[np.ndarray, " n"]) -> tuple[float, float, float]:
-    """A share and its 95 % interval, Wilson (1927), by SciPy.
+    """A share and its 95 % interval, Wilson (1927).
+
+    By its formula: `scipy.stats` takes about a second to import.
 
     Args:
       correct: one flag an example, at least one.
@@ -118,11 +122,13 @@ def interval(correct: Bool[np.ndarray, " n"]) -> tuple[float, float, float]:
     >>> print(value, round(low, 3), round(high, 3))
     0.9 0.596 0.982
     """
-    from scipy.stats import binomtest
-
     hits, size = int(np.sum(correct)), len(correct)
-    ends = binomtest(hits, size).proportion_ci(confidence_level=0.95, method="wilson")
-    return hits / size, float(ends.low), float(ends.high)
+    share, z = hits / size, NormalDist().inv_cdf(0.975)
+    centre = (2 * hits + z**2) / (2 * (size + z**2))
+    half = z * math.sqrt(4 * hits * (1 - share) + z**2) / (2 * (size + z**2))
+    low = centre - half if hits > 0 else 0.0
+    high = centre + half if hits < size else 1.0
+    return share, low, high
 
 
 @functools.cache
