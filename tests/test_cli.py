@@ -1,6 +1,8 @@
 """The command line, as a person uses it: results, help, and errors with a fix."""
 
+import contextlib
 import fcntl
+import io
 import json
 import pathlib
 import shutil
@@ -46,23 +48,23 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(config, tmp_path_factory):
+    """The folder of a run, and what was printed."""
     workdir = tmp_path_factory.mktemp("trained") / "run"
-    assert main(["train", f"--config={config}", f"--workdir={workdir}"]) == 0
-    return workdir
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["train", f"--config={config}", f"--workdir={workdir}"]) == 0
+    return workdir, printed.getvalue()
 
 
 @pytest.fixture
 def run(trained, tmp_path, capsys):
     """A copy of a run of its own for each test."""
-    workdir = shutil.copytree(trained, tmp_path / "run")
+    workdir = shutil.copytree(trained[0], tmp_path / "run")
     capsys.readouterr()
     return workdir
 
 
-def test_train_leaves_a_run_and_prints_its_table(config, tmp_path, capsys):
-    run = tmp_path / "run"
-    assert main(["train", f"--config={config}", f"--workdir={run}"]) == 0
-    table = capsys.readouterr().out
+def test_train_leaves_a_run_and_prints_its_table(trained):
+    run, table = trained
     assert "fake / MLP / Prototypes / sng: test accuracy" in table
     assert "epsilon 8/255" in table
     records = evaluation.read_records(run)
@@ -120,7 +122,7 @@ def test_the_same_command_gives_the_same_numbers(trained, config, tmp_path):
 
     again = tmp_path / "again"
     assert main(["train", f"--config={config}", f"--workdir={again}"]) == 0
-    assert values(again) == values(trained)
+    assert values(again) == values(trained[0])
 
 
 def test_labels_are_written_to_look_at(tmp_path, capsys):
@@ -141,8 +143,8 @@ def test_without_a_workdir_a_new_folder_is_made(tmp_path, monkeypatch):
     (tmp_path / "experiment.py").write_text(CONFIG)
     nothing = ("noise_images", "fooling_images", "diagnosed_examples")
     short = [f"--config.evaluation.{field}=0" for field in nothing]
-    assert main(["train", "--config=experiment.py:softmax", *short]) == 0
-    (made,) = (tmp_path / "runs" / "experiment-softmax").iterdir()
+    assert main(["train", "--config=experiment.py:sng", *short]) == 0
+    (made,) = (tmp_path / "runs" / "experiment-sng").iterdir()
     assert (made / "config.json").exists()
 
 

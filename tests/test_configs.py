@@ -82,6 +82,7 @@ def test_a_config_trains_and_attacks(path, argument):
     config.evaluation.losses = ("own", "margin")
     config.evaluation.epsilons = "0.1"
     config.evaluation.attacks = {"pgd": {"name": "pgd", "num_steps": 2}}
+    config.evaluation.noise_images = 100
     config.evaluation.fooling_images = config.evaluation.diagnosed_examples = 0
     config = complete(config)
     dataset = build.dataset(config)

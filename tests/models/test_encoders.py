@@ -107,8 +107,14 @@ def test_cnn_matches_loops():
 
 
 def test_cnn_takes_images_of_224_pixels():
-    encoder = CNN((224, 224, 3), widths=(4, 4, 4, 4, 4), features=8, rngs=nnx.Rngs(0))
-    assert encoder(jnp.asarray(images((224, 224, 3), n=1)))[0].shape == (1, 8)
+    shape, widths = (224, 224, 3), (4, 4, 4, 4, 4)
+    encoder, embedding = nnx.eval_shape(
+        lambda: (
+            encoder := CNN(shape, widths=widths, features=8, rngs=nnx.Rngs(0)),
+            encoder(jnp.asarray(images(shape, n=1)))[0],
+        )
+    )
+    assert embedding.shape == (1, 8)
     assert encoder.dense.linear.kernel.shape == (7 * 7 * 4, 8)
 
 
