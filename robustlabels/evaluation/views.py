@@ -60,6 +60,21 @@ def outputs(
     Raises:
       ValueError: for an empty split.
       Stopped: when asked to stop.
+
+    >>> from robustlabels import objective
+    >>> def predict(x):
+    ...     return x.reshape(len(x), -1), {}
+    >>> regression = objective.label_regression(np.eye(2, dtype=np.float32))
+    >>> classifier = objective.bind(
+    ...     regression.at({}, 1.0), lambda x: predict(x)[0]
+    ... )
+    >>> images = np.eye(2, dtype=np.float32).reshape(2, 1, 2, 1)
+    >>> split = Split(images, np.array([0, 0], np.int32))
+    >>> finding, arrays = outputs(
+    ...     predict, classifier, split, identity={}, mesh=parallel.make_mesh()
+    ... )
+    >>> print(finding.values["mean_loss"], arrays["decisions"])
+    0.25 [0 1]
     """
     began = time.monotonic()
     answers = batchwise(
@@ -133,6 +148,16 @@ def saliency(
 
     Raises:
       ValueError: for a net without activations that have rows, columns and channels.
+
+    >>> from robustlabels import objective
+    >>> def predict(x):
+    ...     return x.mean(axis=(1, 2)), {"pixels": x}
+    >>> images = np.array([[0.0, 1.0], [0.0, 0.5]], np.float32).reshape(1, 2, 2, 1)
+    >>> split = Split(images.repeat(2, axis=-1), np.array([0], np.int32))
+    >>> softmax = objective.softmax().at({}, 1.0)
+    >>> finding, arrays = saliency(predict, softmax, split, identity={})
+    >>> print(finding.values["layers"], arrays["maps"][0, 0].tolist())
+    ['pixels'] [[0.0, 1.0], [0.0, 0.5]]
     """
     began = time.monotonic()
     first = np.arange(min(shown, len(split.labels)))
@@ -174,6 +199,10 @@ def has_maps(predict: Predict, split: Split) -> bool:
     Args:
       predict: as of `saliency`.
       split: images.
+
+    >>> split = Split(np.zeros((1, 2, 2, 1), np.uint8), np.zeros(1, np.int32))
+    >>> has_maps(lambda x: (x, {"pixels": x}), split)
+    True
     """
     image = jnp.asarray(as_float(split.images[np.arange(1)]))
     _, activations = jax.eval_shape(predict, image)
@@ -208,6 +237,11 @@ def features(
       labels: of the images.
       identity: what the finding says of the classifier.
       split_name: what the finding says of the split.
+
+    >>> same = np.ones((3, 4), np.float32)
+    >>> finding, arrays = features([(0, same)], np.array([0, 1, 2]), identity={})
+    >>> print(finding.values, arrays["points"].shape)
+    {'epochs': [0]} (1, 3, 2)
     """
     began = time.monotonic()
     points = [_in_two_dimensions(embeddings) for _, embeddings in snapshots]

@@ -105,8 +105,14 @@ class Snapshots:
 def read_snapshots(workdir: str | pathlib.Path) -> Iterator[Snapshot]:
     """The snapshots in a run's folder, in the order of their epochs.
 
+    Args:
+      workdir: the run's folder.
+
     Raises:
       ValueError: naming a file that is damaged.
+
+    >>> list(read_snapshots("nowhere"))
+    []
     """
     for path in sorted(pathlib.Path(workdir, _FOLDER).glob("*.npz")):
         arrays = read_npz(path)
