@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import random
 import re
 import signal
@@ -27,7 +26,7 @@ def get_config():
     config.optimizer = dict(name="adam")
     config.learning_rate = dict(name="cosine", peak=1e-2)
     config.training = dict(
-        num_epochs=4, input_noise=0.1, stretch=4, checkpoint_seconds=0.0
+        num_epochs=6, input_noise=0.1, stretch=4, checkpoint_seconds=0.0
     )
     config.evaluation = dict(
         epsilons="0.02, 0.1",
@@ -119,10 +118,15 @@ def same(folder, whole):
 def test_ten_kills_at_random_moments_change_nothing(place, whole):
     """Moments are spread over half of a run; one that ends is followed by another.
 
-    The first run compiles, those after it do not: a third of it is half of them.
+    The first run compiles, those after it do not: a third of it is half of them. The
+    first folder begins with the worst that a kill can leave: a lock and unfinished
+    files.
     """
     reference, seconds = whole
     draw, folder, kills, runs = random.Random(0), place / "killed", 0, []
+    (folder / "evaluation").mkdir(parents=True)
+    for name in (".lock", "config.json.9.tmp", "evaluation/pgd-own.json.9.tmp"):
+        (folder / name).write_text('{"half":')
     while kills < KILLS or not (folder / "finished.json").exists():
         process = start(place, folder.name)
         wait = draw.uniform(0.0, seconds / 3) if kills < KILLS else 300.0
@@ -143,35 +147,24 @@ def test_ten_kills_at_random_moments_change_nothing(place, whole):
     assert runs
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
-)
-def test_a_signal_saves_and_says_how_to_go_on(place, whole, number, status):
-    folder = place / f"signal-{status}"
-    process = start(place, folder.name)
-    metrics = folder / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (metrics.exists() and metrics.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(number)
-    _, errors = process.communicate()
-    assert process.returncode == status
-    assert re.search(r"training stopped at step \d+/48", errors), errors
-    again = "robustlabels train --config=experiment.py"
-    assert f"Go on with:\n  {again} --workdir={folder.name}" in errors
-    assert not (folder / "finished.json").exists()
-    output, errors = start(place, folder.name).communicate()
-    assert "test accuracy" in output, errors
-    same(folder, whole[0])
-
-
-def test_what_a_kill_can_leave_is_no_obstacle(place, whole):
-    """A folder with nothing but a lock and unfinished files."""
-    folder = pathlib.Path(place, "left")
-    (folder / "evaluation").mkdir(parents=True)
-    for name in (".lock", "config.json.9.tmp", "evaluation/pgd-own.json.9.tmp"):
-        (folder / name).write_text('{"half":')
+def test_signals_save_and_say_how_to_go_on(place, whole):
+    """A run that gets one signal, goes on, and gets another one, ends as the whole."""
+    folder = place / "signalled"
+    for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        process = start(place, folder.name)
+        metrics = folder / "metrics.jsonl"
+        before = metrics.read_text() if metrics.exists() else ""
+        deadline = time.monotonic() + 120
+        while not (metrics.exists() and len(metrics.read_text()) > len(before)):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(number)
+        _, errors = process.communicate()
+        assert process.returncode == status
+        assert re.search(r"training stopped at step \d+/72", errors), errors
+        again = "robustlabels train --config=experiment.py"
+        assert f"Go on with:\n  {again} --workdir={folder.name}" in errors
+        assert not (folder / "finished.json").exists()
     output, errors = start(place, folder.name).communicate()
     assert "test accuracy" in output, errors
     same(folder, whole[0])

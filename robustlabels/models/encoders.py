@@ -124,8 +124,8 @@ class CNN(nnx.Module):
 
     Guarantees: activations are "conv_1", "conv_2", ... (before pooling), "dense_1".
 
-    >>> encoder = CNN((8, 8, 1), widths=(4, 8), features=16, rngs=nnx.Rngs(0))
-    >>> embedding, activations = encoder(jnp.zeros((2, 8, 8, 1)))
+    >>> build = lambda: CNN((8, 8, 1), widths=(4, 8), features=16, rngs=nnx.Rngs(0))
+    >>> _, activations = nnx.eval_shape(lambda: build()(jnp.zeros((2, 8, 8, 1))))
     >>> {name: value.shape for name, value in activations.items()}
     {'conv_1': (2, 8, 8, 4), 'conv_2': (2, 4, 4, 8), 'dense_1': (2, 16)}
     """

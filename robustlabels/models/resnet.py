@@ -49,9 +49,9 @@ class Residual(nnx.Module):
     Raises:
       ValueError: for a number of channels below 1.
 
-    >>> block = Residual(4, 8, stride=2, bottleneck=True, rngs=nnx.Rngs(0))
-    >>> block(jnp.ones((1, 7, 6, 4))).shape, block.out_features
-    ((1, 4, 3, 32), 32)
+    >>> build = lambda: Residual(4, 8, stride=2, bottleneck=True, rngs=nnx.Rngs(0))
+    >>> nnx.eval_shape(lambda: build()(jnp.ones((1, 7, 6, 4)))).shape
+    (1, 4, 3, 32)
     """
 
     def __init__(
@@ -116,8 +116,8 @@ class Stages(nnx.Module):
     Guarantees: activations are "stage_1_block_1", "stage_1_block_2", ...; the last is
     the output.
 
-    >>> stages = Stages(4, 4, blocks=(2, 1), rngs=nnx.Rngs(0))
-    >>> y, activations = stages(jnp.zeros((2, 6, 6, 4)))
+    >>> build = lambda: Stages(4, 4, blocks=(2, 1), rngs=nnx.Rngs(0))
+    >>> y, activations = nnx.eval_shape(lambda: build()(jnp.zeros((2, 6, 6, 4))))
     >>> y.shape, list(activations)[1:]
     ((2, 3, 3, 8), ['stage_1_block_2', 'stage_2_block_1'])
     """
@@ -175,8 +175,8 @@ class CIFARResNet(nnx.Module):
     Guarantees: activations are "stem", "stage_1_block_1", ..., "stage_3_block_n",
     "pooled"; the last is the embedding, of 64 features.
 
-    >>> encoder = CIFARResNet((8, 8, 3), depth=8, rngs=nnx.Rngs(0))
-    >>> embedding, activations = encoder(jnp.zeros((2, 8, 8, 3)))
+    >>> build = lambda: CIFARResNet((8, 8, 3), depth=8, rngs=nnx.Rngs(0))
+    >>> _, activations = nnx.eval_shape(lambda: build()(jnp.zeros((2, 8, 8, 3))))
     >>> {name: value.shape[1:] for name, value in activations.items()}
     ... # doctest: +NORMALIZE_WHITESPACE
     {'stem': (8, 8, 16), 'stage_1_block_1': (8, 8, 16), 'stage_2_block_1': (4, 4, 32),

@@ -36,7 +36,8 @@ class WideResidual(nnx.Module):
     Raises:
       ValueError: for a number of channels below 1.
 
-    >>> WideResidual(4, 8, stride=2, rngs=nnx.Rngs(0))(jnp.ones((1, 7, 6, 4))).shape
+    >>> build = lambda: WideResidual(4, 8, stride=2, rngs=nnx.Rngs(0))
+    >>> nnx.eval_shape(lambda: build()(jnp.ones((1, 7, 6, 4)))).shape
     (1, 4, 3, 8)
     """
 
