@@ -109,8 +109,8 @@ def config_of(
         changes = [*changes, f"noise_matrix.run={base}"]
     of_data, _, _ = DATA[args.data]
     flags = [
-        *flags,
         *(f"--config.{change}" for change in of_data),
+        *flags,
         *(f"--config.objective.{change}" for change in changes),
         f"--config.data.swap_rate={rate}",
         f"--config.data.noisy_validation={VALIDATION[validation]}",

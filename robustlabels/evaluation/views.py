@@ -92,12 +92,13 @@ def outputs(
     first = np.arange(min(shown, len(split.labels)))
     images = as_float(split.images[first])
     given, _ = jax.jit(predict)(jnp.asarray(images))
-    finding = Finding(
-        kind="outputs",
-        classifier=dict(identity),
-        split=split_name,
-        parameters={"threshold": threshold},
+    finding = _finding(
+        "outputs",
+        identity,
+        split_name,
+        began,
         n=len(split.labels),
+        parameters={"threshold": threshold},
         values={
             "accepted": float(accepted.mean()),
             "accepted_and_right": float(
@@ -105,9 +106,6 @@ def outputs(
             ),
             "mean_loss": float(loss.mean()),
         },
-        images=None,
-        seconds=time.monotonic() - began,
-        provenance=provenance(),
     )
     return finding, {
         "images": np.asarray(images),
@@ -174,16 +172,14 @@ def saliency(
         analysis.grad_cam(predict, objective.scores, images, decisions, layer=layer)
         for layer in layers
     ]
-    finding = Finding(
-        kind="saliency",
-        classifier=dict(identity),
-        split=split_name,
-        parameters={},
+    finding = _finding(
+        "saliency",
+        identity,
+        split_name,
+        began,
         n=len(first),
+        parameters={},
         values={"layers": layers},
-        images=None,
-        seconds=time.monotonic() - began,
-        provenance=provenance(),
     )
     return finding, {
         "images": np.asarray(images),
@@ -246,16 +242,14 @@ def features(
     began = time.monotonic()
     points = [_in_two_dimensions(embeddings) for _, embeddings in snapshots]
     epochs = [epoch for epoch, _ in snapshots]
-    finding = Finding(
-        kind="features",
-        classifier=dict(identity),
-        split=split_name,
-        parameters={"method": "t-SNE", "perplexity": _PERPLEXITY},
+    finding = _finding(
+        "features",
+        identity,
+        split_name,
+        began,
         n=len(labels),
+        parameters={"method": "t-SNE", "perplexity": _PERPLEXITY},
         values={"epochs": epochs},
-        images=None,
-        seconds=time.monotonic() - began,
-        provenance=provenance(),
     )
     return finding, {
         "epochs": np.array(epochs),
@@ -276,3 +270,18 @@ def _in_two_dimensions(
     projection = TSNE(perplexity=perplexity, init="pca", random_state=0)
     with threadpool_limits(limits=1):  # threads that wait for each other cost more
         return projection.fit_transform(features).astype(np.float32)
+
+
+def _finding(
+    kind: str, identity: Mapping[str, Any], split_name: str, began: float, **rest: Any
+) -> Finding:
+    """A finding that was begun at a time; its images come when it is written."""
+    return Finding(
+        kind=kind,
+        classifier=dict(identity),
+        split=split_name,
+        images=None,
+        seconds=time.monotonic() - began,
+        provenance=provenance(),
+        **rest,
+    )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from robustlabels import labels as codebooks
+from robustlabels.labels.sounds import RATE
+from robustlabels.labels.spectrogram import BANDS, griffin_lim
 from robustlabels.report import figures, images
 from robustlabels.report.formats import count, number, percent
 from robustlabels.report.galleries import folded
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["features", "labels", "outputs", "saliency"]
 
 _MOST_CLASSES = 20
-_RATE = 22_050
 
 
 def labels(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
@@ -43,7 +43,9 @@ def labels(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
             for picture, name in zip(painted, codebook.class_names, strict=False)
         ]
         there = len(codebook.values)
-        some = f"The first {len(shown)} of {there} classes. " if there > 20 else ""
+        some = (
+            f"The first {len(shown)} of {there} classes. " if there > len(shown) else ""
+        )
         low, high = float(codebook.values.min()), float(codebook.values.max())
         caption = (
             f"What the net is to give for each class: {codebook.source.get('name')}, "
@@ -198,7 +200,8 @@ def _heat(
 
 def _sounds(codebook: Matrix) -> bool:
     """Whether labels are spectrograms that can be listened to."""
-    return codebook.source.get("name") == "speech"
+    bands = codebook.values.shape[1]
+    return codebook.source.get("name") == "speech" and bands == BANDS
 
 
 def _size(codebook: Matrix) -> str:
@@ -210,8 +213,8 @@ def _player(label: Float[np.ndarray, "bands columns"], name: str) -> Html:
     from scipy.io import wavfile
 
     written = io.BytesIO()
-    samples = np.round(codebooks.griffin_lim(label) * (2**15 - 1)).astype(np.int16)
-    wavfile.write(written, _RATE, samples)
+    samples = np.round(griffin_lim(label) * (2**15 - 1)).astype(np.int16)
+    wavfile.write(written, RATE, samples)
     address = "data:audio/wav;base64," + base64.b64encode(written.getvalue()).decode()
     player = element("audio", src=address, controls=True, preload="none")
     return joined(element("span", name, player, class_="sound"))

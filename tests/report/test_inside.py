@@ -134,6 +134,13 @@ def test_labels_that_are_no_speech_have_no_sound_and_may_be_vectors(tmp_path):
     ] * 10
 
 
+def test_speech_of_another_number_of_bands_has_no_sound(tmp_path):
+    run = make_labels(tmp_path / "run", codebook=CODEBOOK[:, ::2, ::2])
+    page = Page(write_report([run], run / "report.html"))
+    assert len(pictures(section(page, "outputs"))) == 6
+    assert "<audio" not in page.source
+
+
 def test_runs_share_their_labels(tmp_path):
     runs = [make_labels(tmp_path / name, inside=False) for name in ("a", "b")]
     page = Page(write_report(runs, tmp_path / "report.html"))
