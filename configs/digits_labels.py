@@ -1,23 +1,31 @@
 """Label arrays on the 8x8 digits of scikit-learn, Chen et al. (2021).
 
-Argument: the label, `speech` unless another is given: `category`, `label_smoothing`,
-`constant`, `uniform`, `gaussian_composition`, `speech`, `shuffled_speech`, or
-`low_dimensional`, a random vector with as many entries as there are classes.
+Argument: `LABEL`, or `ENCODER,LABEL`; `mlp,speech` unless others are given. The encoder
+is `cnn`, a small one, or `mlp`. The label is `category`, `label_smoothing`, `constant`,
+`uniform`, `gaussian_composition`, `speech`, `shuffled_speech`, or `low_dimensional`, a
+random vector with as many entries as there are classes.
 """
 
 import ml_collections
 
 MATRICES = ("constant", "uniform", "gaussian_composition", "speech", "shuffled_speech")
 LABELS = ("category", "label_smoothing", "low_dimensional", *MATRICES)
+ENCODERS = dict(
+    cnn=dict(name="CNN", widths=(16, 32), features=64),
+    mlp=dict(name="MLP", widths=(256, 256, 64)),
+)
 
 
-def get_config(label="speech"):
+def get_config(arguments="mlp,speech"):
+    encoder, label = f"mlp,{arguments}".split(",")[-2:]
+    if encoder not in ENCODERS:
+        raise ValueError(f"{encoder!r} is none of {', '.join(ENCODERS)}.")
     if label not in LABELS:
         raise ValueError(f"{label!r} is none of {', '.join(LABELS)}.")
     config = ml_collections.ConfigDict()
     config.seed = 0
     config.data = dict(name="digits", test_fraction=0.25)
-    config.encoder = dict(name="MLP", widths=(256, 256, 64))
+    config.encoder = ENCODERS[encoder]
     if label in MATRICES:
         config.head = dict(name="LabelDecoder", shape=(64, 64))
         codebook = dict(name=label)

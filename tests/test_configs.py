@@ -23,7 +23,7 @@ ARGUMENTS = {
     "cifar10_mcel": ["mcel"],
     "cifar100_mcel": ["mcel"],
     "imagenet_mcel": ["mcel"],
-    "digits_labels": LABELS,
+    "digits_labels": [*LABELS, "cnn,speech"],
     "mnist_labels": ["speech"],
     "cifar10_labels": ["speech", "vgg19,constant", "resnet110,low_dimensional"],
     "cifar100_labels": ["low_dimensional"],

@@ -56,12 +56,12 @@ ATTACKS = {
 # File and argument of the config, and the first lines of the protocol.
 DATA = {
     "digits": (
-        "digits_labels.py:{}",
-        "The 8 x 8 digits of scikit-learn, 1,123 / 225 / 449; an MLP of 256, 256 and "
-        "64 units.",
+        "digits_labels.py:cnn,{}",
+        "The 8 x 8 digits of scikit-learn, 1,123 / 225 / 449; a CNN of 16 and 32 "
+        "channels and 64 features.",
     ),
     "mnist": (
-        "mnist_labels.py:{}",
+        "mnist_labels.py:cnn,{}",
         "MNIST, 50,000 / 10,000 / 10,000; a CNN of 16 and 32 channels and 64 features.",
     ),
     "cifar10": (
