@@ -27,11 +27,13 @@ class Geometry(NamedTuple):
         round or a box, the nearest point of it.
       ascent: (gradient, step_size) -> the step of that size that ascends most.
       sample: (key, shape, dtype) -> uniform in the unit ball, for one example.
+      length: (δ) -> the norm of each example, axes kept.
     """
 
     project: Callable
     ascent: Callable
     sample: Callable
+    length: Callable
 
 
 def _project_linf(delta, epsilon):
@@ -46,9 +48,13 @@ def _sample_linf(key, shape, dtype):
     return jax.random.uniform(key, shape, dtype, -1.0, 1.0)
 
 
-def _length(x):
+def _length_linf(x):
+    return jnp.max(jnp.abs(x), axis=range(1, x.ndim), keepdims=True)
+
+
+def _length_l2(x):
     """L2 norm of each example, with axes kept; its derivative is never needed."""
-    largest = jnp.max(jnp.abs(x), axis=range(1, x.ndim), keepdims=True)
+    largest = _length_linf(x)
     scale = jnp.where(largest > 0, largest, 1.0)
     # Without the barrier XLA may take the scale out of the sum again, and underflow.
     relative = jax.lax.optimization_barrier(x / scale)
@@ -58,7 +64,7 @@ def _length(x):
 
 def _unit(x):
     """Each example divided by its length; zero stays zero."""
-    length = _length(x)
+    length = _length_l2(x)
     return x / jnp.where(length > 0, length, 1.0)
 
 
@@ -66,7 +72,7 @@ def _project_l2(delta, epsilon):
     # A smaller radius is lost beside a pixel, and a division by it could overflow.
     free = epsilon > 1e-30
     relative = jnp.where(free, delta / jnp.where(free, epsilon, 1.0), 0.0)
-    return jnp.where(free, delta / jnp.maximum(_length(relative), 1.0), 0.0)
+    return jnp.where(free, delta / jnp.maximum(_length_l2(relative), 1.0), 0.0)
 
 
 def _ascend_l2(gradient, step_size):
@@ -82,8 +88,8 @@ def _sample_l2(key, shape, dtype):
 
 
 NORMS = {
-    "linf": Geometry(_project_linf, _ascend_linf, _sample_linf),
-    "l2": Geometry(_project_l2, _ascend_l2, _sample_l2),
+    "linf": Geometry(_project_linf, _ascend_linf, _sample_linf, _length_linf),
+    "l2": Geometry(_project_l2, _ascend_l2, _sample_l2, _length_l2),
 }
 
 
