@@ -9,7 +9,7 @@ import numpy as np
 
 @contextlib.contextmanager
 def foolbox_model(logits):
-    """The module and its model of a function (x) -> [batch, classes] of images in [0, 1].
+    """The module, and its model of a function (x) -> [batch, classes].
 
     It imports what SciPy deprecates, so warnings do not count within.
     """
@@ -20,6 +20,6 @@ def foolbox_model(logits):
 
 
 def of_foolbox(foolbox, attack, model, x, labels, epsilons=None):
-    """Images and success of a Foolbox attack as NumPy arrays; no epsilon is the least."""
+    """Images and success of an attack as NumPy arrays; no epsilon is the least one."""
     images, _, success = attack(model, x, labels, epsilons=epsilons)
     return np.asarray(images), np.asarray(success)
