@@ -1,10 +1,11 @@
-"""The command line: train, evaluate, sweep, report, labels, and prepare data."""
+"""The command line: train, evaluate, transfer, sweep, report, labels, prepare data."""
 
 import datetime
 import pathlib
 import shlex
 import sys
 from collections.abc import Sequence
+from fractions import Fraction
 
 import ml_collections
 from absl import logging
@@ -19,154 +20,33 @@ from robustlabels import (
     run,
     sweep,
     training,
+    transfer,
 )
 from robustlabels._stopping import Signals, Stopped
+from robustlabels._usage import (
+    EVALUATE_HELP,
+    LABELS_HELP,
+    PREPARE_HELP,
+    REPORT_HELP,
+    SWEEP_HELP,
+    TRAIN_HELP,
+    TRANSFER_HELP,
+    USAGE,
+)
 from robustlabels.config_file import (
     load_config,
     load_run_config,
     override,
+    split_fields,
     split_flag,
     split_flags,
+    split_values,
 )
 from robustlabels.sections import complete
 
 __all__ = ["main"]
 
-USAGE = """\
-robustlabels: other labels and losses, and whether they make a classifier robust.
-
-  robustlabels train --config=FILE[:ARG] [--config.a.b=VALUE ...] [--workdir=DIR]
-      Trains what a config file describes, keeps the best model on validation,
-      attacks it, prints a table and writes a report. Results go to DIR; the same
-      command goes on with what was interrupted there.
-  robustlabels evaluate --workdir=DIR [--config=FILE] [--config.evaluation.b=VALUE ...]
-      Attacks the best model of a finished run again, with other attacks or epsilons.
-  robustlabels sweep --config=FILE[:ARG] --vary=KEY=V1,V2 [--vary=...] --workdir=DIR
-      Trains and attacks every combination of the values, each a run of its own.
-  robustlabels report DIR ... [--output=FILE]
-      Renders runs and sweeps side by side into one HTML page.
-  robustlabels labels --config=FILE[:ARG] --out=DIR
-      Writes the label arrays of a config, to look at and to listen to.
-  robustlabels data prepare NAME [--data_dir=DIR]
-      Lets TFDS download and prepare a data set, once; needs the extra `prepare`.
-
-Examples:
-  robustlabels train --config=configs/digits_dlvq.py
-  robustlabels train --config=configs/mnist_dlvq.py:bn --config.training.num_epochs=20
-  robustlabels evaluate --workdir=runs/mine --config.evaluation.epsilons=0.1,8/255
-  robustlabels sweep --config=configs/digits_dlvq.py --vary=training.patience=0,5 \\
-      --vary=objective.tau_end=1,30 --workdir=runs/noise
-  robustlabels report runs/mine runs/noise --output=report.html
-
-`robustlabels train --config=FILE --help` lists every field of that config.
-"""
-
-TRAIN_HELP = """\
-robustlabels train --config=FILE[:ARG] [--config.a.b=VALUE ...] [--workdir=DIR]
-
-Trains what FILE describes, attacks the best model and prints a table. DIR, by default
-a new folder below runs/, gets config.json, metrics.jsonl, TensorBoard events,
-checkpoints/, records in evaluation/, and report.html. The same command on the same
-folder goes on where it was interrupted, and ends with the same numbers; a folder of
-another config is refused, never overwritten.
-
-  --config          a Python file that defines get_config, such as
-                    configs/mnist_dlvq.py; ARG is handed to it
-  --config.a.b      another value for a field, such as --config.training.num_epochs=20,
-                    --config.encoder.widths="(300, 100)" or --config.optimizer.name=sgd
-  --config.num_seeds=3
-                    trains three replicas in one program, with the seeds config.seed,
-                    config.seed + 1, ...; tables show mean ± standard deviation
-  --workdir         folder for the results
-
-Every batch is split over all devices that JAX sees. Ctrl-C or SIGTERM saves and ends.
-
-Data sets: digits, fake, idx:FOLDER, npz:FILE, or the name of a set prepared by TFDS in
---config.data.data_dir, $TFDS_DATA_DIR or ~/tensorflow_datasets.
-
-Example: robustlabels train --config=configs/digits_dlvq.py --config.seed=1
-"""
-
-EVALUATE_HELP = """\
-robustlabels evaluate --workdir=DIR [--config=FILE[:ARG]]
-                      [--config.evaluation.b=VALUE ...]
-
-Attacks the best model of the run in DIR again, adds the records to DIR/evaluation,
-prints a table and renews the report. What was measured already is not measured again.
-
-  --workdir         folder of a run
-  --config          a config file whose evaluation section replaces that of the run
-  --config.a.b      another value for a field of `evaluation`, or for data.data_dir
-
-Attacks: fgsm, pgd, gaussian_noise, uniform_noise. An attack is a name of your own and
-the fields of one of these. Epsilons are numbers or fractions, with commas.
-
-Example: robustlabels evaluate --workdir=runs/mine \\
-             --config.evaluation.attacks.pgd.num_steps=100 \\
-             --config.evaluation.epsilons=0.05,8/255
-"""
-
-SWEEP_HELP = """\
-robustlabels sweep --config=FILE[:ARG] [--config.a.b=VALUE ...]
-                   --vary=KEY=V1,V2,... [--vary=...] --workdir=DIR
-
-Trains and attacks every combination of the values, one after another in one process.
-Each cell is an ordinary run in a folder of DIR, named by its values; DIR gets a report
-of the grid. The same command goes on where it was interrupted; with more values, it
-adds their cells. A cell that diverges, or whose data do not allow its values, is marked
-and the rest goes on.
-
-  --config, --config.a.b
-                    the base, as for train
-  --vary            a field and its values, such as --vary=training.batch_size=50,100;
-                    commas within brackets belong to a value:
-                    --vary=encoder.widths=(64,),(256,64)
-  --workdir         folder for all runs
-
-Example: robustlabels sweep --config=configs/digits_dlvq.py \\
-             --vary=objective.tau_end=1,30 --vary=training.input_noise=0.0,0.2 \\
-             --workdir=runs/noise
-"""
-
-REPORT_HELP = """\
-robustlabels report DIR [DIR ...] [--output=FILE]
-
-Renders any number of runs, and folders of runs such as a sweep's, side by side into
-one self-contained HTML page: tables, curves, confidence, examples, warnings.
-
-  --output          the page; by default report.html in DIR, or here for several DIRs
-
-Example: robustlabels report runs/mine runs/other --output=compared.html
-"""
-
-LABELS_HELP = """\
-robustlabels labels --config=FILE[:ARG] [--config.a.b=VALUE ...] --out=DIR
-
-Makes the label of each class that FILE regresses, and writes into DIR: codebook.npz,
-which `from_file` reads; statistics.json, how varied labels are and how far apart;
-images/NAME.png; and sounds/NAME.wav, the recordings where labels are speech, else what
-Griffin-Lim makes of labels with 64 rows. Files that are there are replaced.
-
-  --config          a file whose objective is label_regression
-  --config.a.b      another value for a field, such as
-                    --config.objective.codebook.voice=de
-  --out             folder for the labels
-
-Example: robustlabels labels --config=configs/digits_labels.py:speech --out=labels
-"""
-
-PREPARE_HELP = """\
-robustlabels data prepare NAME [--data_dir=DIR]
-
-Lets TFDS download and prepare the data set NAME as ArrayRecord, once. Reading it later
-needs neither network nor TensorFlow; preparing needs both:
-pip install 'robustlabels[prepare]'.
-
-  --data_dir        folder of prepared sets; by default $TFDS_DATA_DIR or
-                    ~/tensorflow_datasets
-
-Example: robustlabels data prepare cifar10
-"""
+_TRANSFER = {"loss": "own", "epsilon": "0.1", "rms": "", "num_examples": "1000"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -205,6 +85,8 @@ def _dispatch(arguments: list[str], stop: Signals) -> int:
             _train(rest, stop)
         case ["evaluate", *rest]:
             _evaluate(rest, stop)
+        case ["transfer", *rest]:
+            _transfer(rest, stop)
         case ["sweep", *rest]:
             return _sweep(rest, stop)
         case ["report", *rest]:
@@ -218,7 +100,7 @@ def _dispatch(arguments: list[str], stop: Signals) -> int:
         case _:
             raise ValueError(
                 f"{' '.join(arguments[:2])!r} is no command; there are train, "
-                "evaluate, sweep, report, labels and data prepare. See "
+                "evaluate, transfer, sweep, report, labels and data prepare. See "
                 "robustlabels --help."
             )
     return 0
@@ -270,6 +152,52 @@ def _evaluate(arguments: list[str], stop: Signals) -> None:
         again = ["robustlabels", "evaluate", *arguments]
         raise _with_a_way_on(stopped, again) from None
     print(evaluation.render_table(found))
+
+
+def _transfer(arguments: list[str], stop: Signals) -> None:
+    if _wants_help(arguments):
+        print(TRANSFER_HELP)
+        return
+    folders, rest = split_values(arguments, "workdirs")
+    out, rest = split_flag(rest, "out")
+    name, rest = split_flag(rest, "attack")
+    numbers: dict[str, str] = {}
+    for flag, usual in _TRANSFER.items():
+        value, rest = split_flag(rest, flag)
+        numbers[flag] = usual if value is None else value
+    if not folders or out is None:
+        raise ValueError("transfer needs --workdirs DIR DIR ... and --out=DIR.")
+    attack, rest = split_fields(rest, "attack")
+    if rest:
+        raise ValueError(
+            f"transfer does not take {' '.join(rest)!r}; see robustlabels transfer "
+            "--help."
+        )
+    try:
+        found = transfer.run(
+            folders,
+            out,
+            attack={"name": name or "minimum_distortion", **attack},
+            loss=numbers["loss"],
+            epsilon=_number("epsilon", numbers["epsilon"]),
+            rms=[_number("rms", v) for v in numbers["rms"].split(",") if v],
+            num_examples=int(_number("num_examples", numbers["num_examples"])),
+            stop=stop,
+        )
+    except Stopped as stopped:
+        again = ["robustlabels", "transfer", *arguments]
+        raise _with_a_way_on(stopped, again) from None
+    print(evaluation.render_transfer(found))
+
+
+def _number(flag: str, written: str) -> float:
+    """A number or a fraction of the command line."""
+    try:
+        return float(Fraction(written))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(
+            f"--{flag}={written!r} is no number: write 0.1 or 8/255."
+        ) from None
 
 
 def _sweep(arguments: list[str], stop: Signals) -> int:

@@ -1,5 +1,6 @@
 """Config files and what the command line changes in them."""
 
+import ast
 import difflib
 import importlib.util
 import inspect
@@ -15,7 +16,15 @@ from ml_collections import config_flags
 
 from robustlabels.sections import complete, fields_of
 
-__all__ = ["load_config", "load_run_config", "override", "split_flag", "split_flags"]
+__all__ = [
+    "load_config",
+    "load_run_config",
+    "override",
+    "split_fields",
+    "split_flag",
+    "split_flags",
+    "split_values",
+]
 
 _OVERRIDE = re.compile(r"--?(no)?config\.([\w.]+)(=.*)?$", re.DOTALL)
 
@@ -57,6 +66,50 @@ def split_flags(arguments: Sequence[str], name: str) -> tuple[list[str], list[st
         else:
             rest.append(argument)
     return values, rest
+
+
+def split_values(arguments: Sequence[str], name: str) -> tuple[list[str], list[str]]:
+    """The values after a flag, up to the next one, and the arguments without them.
+
+    >>> split_values(["--workdirs", "runs/a", "runs/b", "--out=x"], "workdirs")
+    (['runs/a', 'runs/b'], ['--out=x'])
+    >>> split_values(["--out=x", "--workdirs=runs/a", "runs/b"], "workdirs")
+    (['runs/a', 'runs/b'], ['--out=x'])
+    """
+    values, rest, follows = [], [], False
+    for argument in arguments:
+        if match := re.fullmatch(rf"--?{name}(?:=(.*))?", argument, re.DOTALL):
+            follows = True
+            values += [match.group(1)] if match.group(1) else []
+        elif follows and not argument.startswith("-"):
+            values.append(argument)
+        else:
+            follows = False
+            rest.append(argument)
+    return values, rest
+
+
+def split_fields(
+    arguments: Sequence[str], name: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Fields of a section, `--name.field=value` each, and the arguments without them.
+
+    Values are Python literals, and text where they are none.
+
+    >>> split_fields(["--attack.num_steps=20", "--attack.norm=l2", "-x"], "attack")
+    ({'num_steps': 20, 'norm': 'l2'}, ['-x'])
+    """
+    fields, rest = {}, []
+    for argument in arguments:
+        match = re.fullmatch(rf"--?{name}\.(\w+)=(.*)", argument, re.DOTALL)
+        if match is None:
+            rest.append(argument)
+            continue
+        try:
+            fields[match.group(1)] = ast.literal_eval(match.group(2))
+        except (ValueError, SyntaxError):
+            fields[match.group(1)] = match.group(2)
+    return fields, rest
 
 
 def load_config(written: str) -> ml_collections.ConfigDict:

@@ -12,6 +12,7 @@ import robustlabels
 PACKAGE = pathlib.Path(robustlabels.__file__).parent
 TOOLS = {"_files", "_progress", "_stopping", "_validate"}
 MAY_IMPORT = {
+    "_usage": set(),
     "_validate": set(),
     "_files": set(),
     "_progress": set(),
@@ -21,7 +22,8 @@ MAY_IMPORT = {
     "labels": set(),
     "similarity": set(),
     "objective": {"losses"},
-    "attacks": set(),
+    "attacks": {"losses"},
+    "corruptions": set(),
     "parallel": set(),
     "models": {"losses"},
     "data": set(),
@@ -54,8 +56,19 @@ MAY_IMPORT = {
     },
     "config_file": {"sections"},
     "run": {"build", "config_file", "evaluation", "report", "training"},
+    "transfer": {
+        "build",
+        "config_file",
+        "data",
+        "evaluation",
+        "objective",
+        "parallel",
+        "report",
+        "sections",
+    },
     "sweep": {"config_file", "evaluation", "report", "run", "training"},
     "cli": {
+        "_usage",
         "build",
         "config_file",
         "data",
@@ -66,6 +79,7 @@ MAY_IMPORT = {
         "sections",
         "sweep",
         "training",
+        "transfer",
     },
 }
 

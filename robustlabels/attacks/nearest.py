@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from robustlabels.attacks import geometry
@@ -102,7 +103,8 @@ def nearer(
 
 
 def root_mean_square(
-    x_adv: Float[Array, "batch ..."], x: Float[Array, "batch ..."]
+    x_adv: Float[Array | np.ndarray, "batch ..."],
+    x: Float[Array | np.ndarray, "batch ..."],
 ) -> Float[Array, " batch"]:
     """The distortion of Szegedy et al. (2014): the root of the mean squared change.
 

@@ -20,7 +20,7 @@ from robustlabels.evaluation import (
     parse_epsilons,
     views,
 )
-from robustlabels.evaluation.budgets import Attack
+from robustlabels.evaluation.budgets import Attack, Ensemble
 from robustlabels.sections import call
 
 __all__ = ["attacks", "evaluate"]
@@ -28,7 +28,7 @@ __all__ = ["attacks", "evaluate"]
 
 def attacks(
     config: ml_collections.ConfigDict,
-) -> dict[str, tuple[Attack, dict[str, Any]]]:
+) -> dict[str, tuple[Attack | Ensemble, dict[str, Any]]]:
     """The attacks of a complete config by name, each with its parameters."""
     return {
         name: (call(budgets, section), section.to_dict())

@@ -2,6 +2,7 @@
 
 from robustlabels.evaluation import budgets, views
 from robustlabels.evaluation.ascended import LOSSES, check_losses
+from robustlabels.evaluation.budgets import Attack, Ensemble
 from robustlabels.evaluation.curves import (
     robustness_curve,
     stands,
@@ -23,19 +24,24 @@ from robustlabels.evaluation.records import (
     write_finding,
     write_record,
 )
-from robustlabels.evaluation.table import render_table
+from robustlabels.evaluation.table import render_table, render_transfer
+from robustlabels.evaluation.transferred import Transfer, craft, transfer_matrix
 
 __all__ = [
     "LOSSES",
+    "Attack",
     "Attacker",
+    "Ensemble",
     "Finding",
     "Keeper",
     "Outcome",
     "Record",
     "Shown",
+    "Transfer",
     "budgets",
     "check_epsilons",
     "check_losses",
+    "craft",
     "examine",
     "interval",
     "make_attacker",
@@ -45,8 +51,10 @@ __all__ = [
     "read_findings",
     "read_records",
     "render_table",
+    "render_transfer",
     "robustness_curve",
     "stands",
+    "transfer_matrix",
     "views",
     "worst_case",
     "write_finding",

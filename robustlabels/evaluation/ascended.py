@@ -2,13 +2,24 @@
 
 from collections.abc import Callable, Iterable
 
+import jax
 import numpy as np
 from jaxtyping import Int32
 
 from robustlabels import _validate
+from robustlabels.attacks import targeted
+from robustlabels.data import Split
 from robustlabels.objective import Classifier
 
-__all__ = ["LOSSES", "ROWS", "check_losses", "random_others"]
+__all__ = [
+    "LOSSES",
+    "ROWS",
+    "STAGES",
+    "check_losses",
+    "loss_of",
+    "num_classes",
+    "random_others",
+]
 
 _TARGET_SEED = 444  # as in the code of Chen et al. (2021), of another generator
 
@@ -19,7 +30,9 @@ LOSSES: dict[str, Callable[[Classifier], Callable]] = {
     "cross_entropy": lambda classifier: classifier.cross_entropy,
     "dlr": lambda classifier: classifier.dlr,
 }
-ROWS = (*LOSSES, "worst", "none")  # in the order of tables; noise follows none
+STAGES = ("apgd-ce", "apgd-t", "fab-t", "square", "apgd-own", "apgd-margin")
+# In the order of tables; the stages are of an ensemble, and noise follows none.
+ROWS = (*LOSSES, *STAGES, "worst", "none")
 
 
 def check_losses(names: Iterable[str]) -> None:
@@ -43,6 +56,30 @@ itself an accuracy says little.
             f"losses={names} lacks 'margin': without an attack on the decision itself "
             "an accuracy says little."
         )
+
+
+def loss_of(loss: str, *, is_targeted: bool) -> Callable[[Classifier], Callable]:
+    """What an attack ascends: (classifier) -> (x, y) -> [batch].
+
+    Args:
+      loss: a name of `LOSSES`; the own loss for "none", which nothing follows.
+      is_targeted: whether the loss leads towards the class ids it is given.
+    """
+    made = LOSSES.get(loss, LOSSES["own"])
+    if not is_targeted:
+        return made
+    return lambda classifier: targeted(made(classifier))
+
+
+def num_classes(classifier: Classifier, split: Split) -> int:
+    """How many classes a classifier decides between.
+
+    Args:
+      classifier: any.
+      split: gives the shape of an image.
+    """
+    image = jax.ShapeDtypeStruct((1, *split.images.shape[1:]), np.float32)
+    return jax.eval_shape(lambda c, x: c.scores(x), classifier, image).shape[-1]
 
 
 def random_others(

@@ -58,8 +58,13 @@ class Attacker:
 
     @property
     def num_steps(self) -> int:
-        """Steps that an example takes at an epsilon."""
+        """Steps that an example takes at an epsilon, or in its search."""
         return self.programs.num_steps
+
+    @property
+    def minimum(self) -> str | None:
+        """Norm of a search for the nearest image; None within a ball."""
+        return self.programs.minimum
 
     def digest(
         self,
@@ -69,6 +74,7 @@ class Attacker:
         *,
         key: Key[Array, ""],
         towards: Int[np.ndarray, " n"] | None = None,
+        ceiling: Int[np.ndarray, " n"] | None = None,
     ) -> str:
         """A hash of all that an outcome depends on; arguments as of the call."""
         return ledgers.digest(
@@ -78,6 +84,7 @@ class Attacker:
             split,
             towards,
             classifier,
+            *([] if ceiling is None else [ceiling]),
         )
 
     def __call__(
@@ -89,6 +96,7 @@ class Attacker:
         key: Key[Array, ""],
         right: Bool[np.ndarray, " n"] | None = None,
         towards: Int[np.ndarray, " n"] | None = None,
+        ceiling: Int[np.ndarray, " n"] | None = None,
         ledger: str | os.PathLike | None = None,
         advance: Callable[[int], Any] = lambda steps: None,
         stop: Stop = never,
@@ -105,6 +113,8 @@ class Attacker:
             if it is not given.
           towards: class ids that the loss is given instead of the true ones, for
             attacks towards a class; decisions are judged by the true ones always.
+          ceiling: of each example, the index of the first epsilon at which it is not
+            attacked, for it is known to fall there; by default there is none.
           ledger: a file to note in how far it came, every few seconds and at the end;
             another call with the same arguments goes on from there.
           advance: is told of steps that are done, or no longer needed; they add up to
@@ -129,7 +139,9 @@ class Attacker:
         file, digest, stored = None, "", None
         if ledger is not None:
             file = pathlib.Path(ledger)
-            digest = self.digest(classifier, split, epsilons, key=key, towards=towards)
+            digest = self.digest(
+                classifier, split, epsilons, key=key, towards=towards, ceiling=ceiling
+            )
             stored = ledgers.load(file, digest)
         if stored is None:
             right = self._right(classifier, split) if right is None else right
@@ -145,6 +157,7 @@ class Attacker:
             key=key,
             towards=split.labels if towards is None else towards,
             start=stored,
+            ceiling=_full(split, epsilons) if ceiling is None else ceiling,
         )
         advance(run.units)
         saved, pause = time.monotonic(), _SECONDS_BETWEEN_SAVES
@@ -166,7 +179,8 @@ class Attacker:
 
     def num_units(self, split: Split, epsilons: Sequence[float]) -> int:
         """What `advance` is told of in all: steps of all examples at all epsilons."""
-        return len(split.labels) * len(epsilons) * max(self.num_steps, 1)
+        rounds = 1 if self.minimum else len(epsilons)
+        return len(split.labels) * rounds * max(self.num_steps, 1)
 
     def _right(self, classifier: Classifier, split: Split) -> Bool[np.ndarray, " n"]:
         return over(
@@ -176,6 +190,11 @@ class Attacker:
             mesh=self.mesh,
             batch_size=self.batch_size,
         )
+
+
+def _full(split: Split, epsilons: Sequence[float]) -> Int[np.ndarray, " n"]:
+    """The ceiling of examples of which nothing is known."""
+    return np.full(len(split.labels), len(epsilons), np.int32)
 
 
 def make_attacker(

@@ -12,7 +12,7 @@ from robustlabels import parallel
 from robustlabels._stopping import Stop, never
 from robustlabels.data import Split
 from robustlabels.evaluation import confidence
-from robustlabels.evaluation.budgets import Attack
+from robustlabels.evaluation.budgets import Attack, Ensemble
 from robustlabels.evaluation.checks import input_warnings
 from robustlabels.evaluation.diagnostics import make_diagnosis
 from robustlabels.evaluation.keeper import Keeper
@@ -26,7 +26,7 @@ __all__ = ["examine"]
 def examine(
     classifiers: Sequence[tuple[Mapping[str, Any], Classifier]],
     split: Split,
-    attacks: Mapping[str, tuple[Attack, Mapping[str, Any]]],
+    attacks: Mapping[str, tuple[Attack | Ensemble, Mapping[str, Any]]],
     *,
     epsilons: Mapping[str, float],
     losses: Sequence[str] = ("own", "margin"),
@@ -149,7 +149,7 @@ def examine(
 
 def _telling_epsilon(
     records: Sequence[Record],
-    attacks: Mapping[str, tuple[Attack, Mapping[str, Any]]],
+    attacks: Mapping[str, tuple[Attack | Ensemble, Mapping[str, Any]]],
     epsilons: Mapping[str, float],
 ) -> str | None:
     """The epsilon at which the worst attack fells nearest to half; None without one.

@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from robustlabels import _validate, parallel
 from robustlabels._progress import Progress
 from robustlabels._stopping import Stop, never
-from robustlabels.attacks import targeted
 from robustlabels.data import Split
 from robustlabels.evaluation import curves
-from robustlabels.evaluation.ascended import LOSSES, check_losses, random_others
-from robustlabels.evaluation.budgets import Attack
+from robustlabels.evaluation.ascended import (
+    LOSSES,
+    check_losses,
+    loss_of,
+    num_classes,
+    random_others,
+)
+from robustlabels.evaluation.budgets import Attack, Ensemble
 from robustlabels.evaluation.engine import make_attacker
 from robustlabels.evaluation.programs import correct, of_images, over
 from robustlabels.evaluation.records import Finding, Record
@@ -58,7 +61,7 @@ def parse_epsilons(text: str) -> dict[str, float]:
 
 
 def check_epsilons(
-    attacks: Mapping[str, tuple[Attack, Mapping[str, Any]]],
+    attacks: Mapping[str, tuple[Attack | Ensemble, Mapping[str, Any]]],
     epsilons: Mapping[str, float],
 ) -> None:
     """Raises for an epsilon that an attack cannot take.
@@ -79,7 +82,7 @@ def check_epsilons(
 def measure(
     classifiers: Sequence[tuple[Mapping[str, Any], Classifier]],
     split: Split,
-    attacks: Mapping[str, tuple[Attack, Mapping[str, Any]]],
+    attacks: Mapping[str, tuple[Attack | Ensemble, Mapping[str, Any]]],
     *,
     epsilons: Mapping[str, float],
     losses: Sequence[str] = ("own", "margin"),
@@ -93,9 +96,11 @@ def measure(
     """Yields, for each replica, its clean accuracy, then every attack by every loss.
 
     Attacks that follow a loss run by each of the losses, and the worst of them per
-    example is one more row. An example that falls at an epsilon has fallen at every
-    larger one. After the records of an attack by a loss, one at each epsilon, comes a
-    finding with the images by which examples fell.
+    example is one more row. The stages of an ensemble run one after another on what
+    still stands, and each has a row of what is left after it. An example that falls at
+    an epsilon has fallen at every larger one. After the records of an attack by a loss,
+    one at each epsilon, comes a finding with the images by which examples fell, and of
+    a search for the nearest image one with the distances.
 
     Args:
       classifiers: what the records say of each, and what is attacked, a pytree of
@@ -128,20 +133,20 @@ def measure(
     mesh = parallel.make_mesh() if mesh is None else mesh
     attackers = {
         name: {
-            loss: make_attacker(
-                attack,
-                _loss_of(attack, loss),
+            row: make_attacker(
+                of_row,
+                loss_of,
                 mesh=mesh,
                 batch_size=batch_size,
-                cell=[name, dict(parameters), loss],
+                cell=[name, dict(parameters), row],
             )
-            for loss in (losses if attack.follows_loss else ("none",))
+            for row, (of_row, loss_of) in _rows(attack, losses).items()
         }
         for name, (attack, parameters) in attacks.items()
     }
-    others = random_others(split.labels, _num_classes(classifiers[0][1], split))
+    others = random_others(split.labels, num_classes(classifiers[0][1], split))
     book = Book(folder)
-    programs = {loss: of_images(_zero_of(loss), mesh) for loss in losses}
+    programs = {loss: of_images(_zero_of(loss), mesh) for loss in LOSSES}
     programs["clean"] = of_images(correct, mesh)
     values = list(epsilons.values())
     units = sum(
@@ -174,23 +179,30 @@ def measure(
             )
             yield replica.clean()
             for name, (attack, parameters) in attacks.items():
-                towards = others if attack.targeted else None
+                towards, gradients = None, None
+                if isinstance(attack, Ensemble):
+                    gradients = {
+                        s: stage.gradient for s, stage in attack.stages.items()
+                    }
+                elif attack.targeted:
+                    towards = others
                 yield from replica.attacked(
-                    name, dict(parameters), attackers[name], towards=towards
+                    name,
+                    dict(parameters),
+                    attackers[name],
+                    towards=towards,
+                    gradients=gradients,
                 )
 
 
-def _loss_of(attack: Attack, loss: str) -> Callable[[Classifier], Callable]:
-    """What an attack ascends; noise follows no loss, but is given one as all are."""
-    made = LOSSES.get(loss, LOSSES["own"])
-    if not attack.targeted:
-        return made
-    return lambda classifier: targeted(made(classifier))
-
-
-def _num_classes(classifier: Classifier, split: Split) -> int:
-    image = jax.ShapeDtypeStruct((1, *split.images.shape[1:]), np.float32)
-    return jax.eval_shape(lambda c, x: c.scores(x), classifier, image).shape[-1]
+def _rows(
+    attack: Attack | Ensemble, losses: Sequence[str]
+) -> dict[str, tuple[Attack, Callable]]:
+    """What runs for each row of records: an attack, and the loss that it ascends."""
+    if isinstance(attack, Ensemble):
+        return {name: (s.attack, s.loss_of) for name, s in attack.stages.items()}
+    rows = losses if attack.follows_loss else ("none",)
+    return {row: (attack, loss_of(row, is_targeted=attack.targeted)) for row in rows}
 
 
 def _zero_of(loss: str) -> Callable:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from robustlabels import parallel
 from robustlabels.attacks import Iteration
+from robustlabels.attacks.nearest import MinimumDistortion
 from robustlabels.data import Split
 from robustlabels.evaluation._batchwise import batchwise
 from robustlabels.evaluation.budgets import Attack
@@ -70,10 +71,11 @@ class Examples(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What the attacked images came to; all but `wrong` is 0 where nobody asked.
+    """What the attacked images came to; details are 0 where nobody asked.
 
     Attributes:
       wrong: whether an example is decided wrongly now.
+      finished: whether the attack changes it no more.
       decision: class id.
       confidence: of the decision.
       distances: [slots, 4] from the clean image: how many values changed, L1, L2, Linf.
@@ -81,6 +83,7 @@ class Judged(NamedTuple):
     """
 
     wrong: Bool[Array, " slots"]
+    finished: Bool[Array, " slots"]
     decision: Int[Array, " slots"]
     confidence: Float[Array, " slots"]
     distances: Float[Array, "slots 4"]
@@ -92,6 +95,7 @@ class Programs(NamedTuple):
 
     Attributes:
       num_steps: of the attack.
+      minimum: norm in which it searches for the nearest image; None within a ball.
       chunk: how many of them `advance` takes.
       place: (shared, images) -> x, uint8 on the [0, 1] scale.
       begin: (shared, examples) -> state of the attack before its first step.
@@ -101,6 +105,7 @@ class Programs(NamedTuple):
     """
 
     num_steps: int
+    minimum: str | None
     chunk: int
     place: Callable
     begin: Callable
@@ -127,6 +132,7 @@ def make_programs(
         keys = jax.vmap(jax.random.fold_in, (None, 0))(shared.key, examples.index)
         return attack.iteration(
             loss_of(shared.classifier),
+            shared.classifier.scores,
             epsilon=_per_slot(examples.epsilon, examples.x),
             key=keys,
         )
@@ -138,12 +144,19 @@ def make_programs(
         iteration = iteration_of(shared, examples)
         state = _stepped(iteration, chunk, state, left)
         images = jax.lax.stop_gradient(iteration.result(state))
-        return state, _judged(shared, images, examples, left >= 0, asked), images
+        active, finished = left >= 0, jnp.zeros_like(asked)
+        if iteration.finished is not None:
+            finished = iteration.finished(state)
+        if isinstance(images, MinimumDistortion):
+            # What is found on the way is not the nearest yet.
+            images, active = images.x_adv, active & (finished | (left <= chunk))
+        return state, _judged(shared, images, examples, active, asked, finished), images
 
-    probe = attack.iteration(_no_loss, epsilon=0.0, key=jax.random.key(0))
+    probe = attack.iteration(_no_loss, None, epsilon=0.0, key=jax.random.key(0))
     chunk = min(JUDGED_EVERY, probe.num_steps)
     return Programs(
         num_steps=probe.num_steps,
+        minimum=attack.minimum,
         chunk=chunk,
         place=jax.jit(parallel.per_example(_scaled, mesh)),
         begin=jax.jit(parallel.per_example(begin, mesh)),
@@ -253,7 +266,12 @@ def _stepped(iteration: Iteration, chunk: int, state: Any, left: Array) -> Any:
 
 
 def _judged(
-    shared: Shared, images: Array, examples: Examples, active: Array, asked: Array
+    shared: Shared,
+    images: Array,
+    examples: Examples,
+    active: Array,
+    asked: Array,
+    finished: Array,
 ) -> Judged:
     classifier = shared.classifier
     decision = jnp.argmax(classifier.scores(images), axis=-1).astype(jnp.int32)
@@ -278,4 +296,4 @@ def _judged(
         details,
         lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(details)),
     )
-    return Judged(wrong, *found)
+    return Judged(wrong, finished, *found)

@@ -87,8 +87,8 @@ class Finding:
     """What else was found about one classifier: calibration, confidence, signs.
 
     Attributes:
-      kind: "clean", "noise", "adversarial", "fooling", "hidden_gradient", "outputs",
-        "saliency" or "features".
+      kind: "clean", "noise", "adversarial", "minimum_distortion", "fooling",
+        "hidden_gradient", "outputs", "saliency" or "features".
       classifier: as in `Record`.
       split: the split of the data set, such as "test".
       parameters: of the measurement.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 import time
@@ -10,14 +11,20 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from robustlabels._stopping import Stop
 from robustlabels.data import Split, as_float
 from robustlabels.evaluation import calibration, ledger
 from robustlabels.evaluation.curves import worst_case
 from robustlabels.evaluation.engine import Attacker
-from robustlabels.evaluation.outcome import Outcome
+from robustlabels.evaluation.outcome import (
+    Outcome,
+    distances_found,
+    fell,
+    joined,
+    of_fallen,
+)
 from robustlabels.evaluation.records import (
     Finding,
     Record,
@@ -141,14 +148,17 @@ class Replica:
         attackers: Mapping[str, Attacker],
         *,
         towards: Int[np.ndarray, " n"] | None = None,
+        gradients: Mapping[str, str | None] | None = None,
     ) -> Iterator[Record | Finding]:
         """Records and a finding by each loss, then the records of the worst of them.
 
         Args:
           name: of the attack in the config.
           parameters: of the attack, as they go into the records.
-          attackers: by loss.
+          attackers: by loss; of an ensemble by stage.
           towards: class ids that a targeted attack leads to.
+          gradients: of an ensemble, whose stages attack what still stands, the loss
+            whose gradient each follows, if any.
         """
         key, values = jax.random.key(self.seed), list(self.epsilons.values())
         arguments = self.classifier, self.split, values
@@ -156,9 +166,17 @@ class Replica:
             loss: attacker.digest(*arguments, key=key, towards=towards)
             for loss, attacker in attackers.items()
         }
+        if gradients is not None:
+            digests = _chained(digests)
         followed = "none" not in attackers
+        before: Outcome | None = None
         worst = ledger.digest("worst", *digests.values())
-        kept = self._kept([*digests.values()], worst if followed else None)
+        distances = [
+            _of_distances(digests[loss])
+            for loss, attacker in attackers.items()
+            if attacker.minimum
+        ]
+        kept = self._kept([*digests.values()], distances, worst if followed else None)
         if kept is not None:
             for loss, attacker in attackers.items():
                 units = attacker.num_units(self.split, values)
@@ -174,26 +192,35 @@ class Replica:
                 key=key,
                 right=self.flags("clean"),
                 towards=towards,
+                ceiling=None if before is None else before.fallen,
                 ledger=self.book.ledger(f"{name}-{loss}-{self.split_name}-{self.seed}"),
                 advance=told,
                 stop=self.stop,
             )
-            zeros[loss] = float(self.flags(loss).mean()) if followed else None
+            if gradients is not None:
+                outcome = outcome if before is None else joined(before, outcome)
+                before = outcome
+            of_loss = gradients[loss] if gradients else loss if followed else None
+            zeros[loss] = float(self.flags(of_loss).mean()) if of_loss else None
             took = time.monotonic() - began
             seconds += took
             standing[loss] = outcome.fallen > np.arange(len(values))[:, None]
             cell = {"attack": name, "parameters": parameters, "loss": loss}
-            fallen = [_fallen(outcome, level) for level in range(len(values))]
+            fallen = [of_fallen(outcome, level) for level in range(len(values))]
             yield from self._rows(
                 standing[loss], digests[loss], zeros[loss], fallen, took, **cell
             )
             finding = self.book.finding(digests[loss])
             yield finding or self._adversarial(outcome, digests[loss], took, **cell)
+            if attacker.minimum:
+                digest = _of_distances(digests[loss])
+                finding = self.book.finding(digest)
+                yield finding or self._minimum(outcome, digest, took, **cell)
         if followed:
             yield from self._rows(
                 np.asarray(worst_case(*standing.values())),
                 worst,
-                max(zeros.values()),
+                max(share for share in zeros.values() if share is not None),
                 [None] * len(values),
                 seconds,
                 attack=name,
@@ -202,13 +229,14 @@ class Replica:
             )
 
     def _kept(
-        self, digests: list[str], worst: str | None
+        self, digests: list[str], distances: list[str], worst: str | None
     ) -> list[Record | Finding] | None:
         """What was written of an attack before, if all of it was."""
         kept = []
         for digest in digests:
             kept += [self.book.record(digest, epsilon) for epsilon in self.epsilons]
             kept.append(self.book.finding(digest))
+        kept += map(self.book.finding, distances)
         if worst is not None:
             kept += [self.book.record(worst, epsilon) for epsilon in self.epsilons]
         return None if None in kept else kept
@@ -262,8 +290,8 @@ class Replica:
         parameters: dict[str, Any],
         loss: str,
     ) -> Finding:
-        fell = _fell(outcome, len(self.epsilons) - 1)
-        confidence = outcome.confidence[fell]
+        down = fell(outcome, len(self.epsilons) - 1)
+        confidence = outcome.confidence[down]
         finding = Finding(
             kind="adversarial",
             classifier=self.identity,
@@ -274,7 +302,7 @@ class Replica:
                 "loss": loss,
                 "epsilons": list(self.epsilons),
             },
-            n=int(fell.sum()),
+            n=int(down.sum()),
             values=calibration.spread(confidence),
             images=None,
             seconds=seconds,
@@ -294,23 +322,44 @@ class Replica:
         }
         return self.book.add_finding(finding, images)
 
+    def _minimum(
+        self,
+        outcome: Outcome,
+        digest: str,
+        seconds: float,
+        *,
+        attack: str,
+        parameters: dict[str, Any],
+        loss: str,
+    ) -> Finding:
+        """How far the nearest images are that the search found."""
+        finding = Finding(
+            kind="minimum_distortion",
+            classifier=self.identity,
+            split=self.split_name,
+            parameters={**parameters, "attack": attack, "loss": loss},
+            n=int(np.sum(outcome.fallen >= 0)),
+            values=distances_found(outcome, math.prod(self.split.images.shape[1:])),
+            images=None,
+            seconds=seconds,
+            provenance={**provenance(), "digest": digest},
+        )
+        arrays = {
+            "distances": outcome.distances,
+            "decisions": outcome.decision,
+            "labels": self.split.labels,
+        }
+        return self.book.add_finding(finding, arrays)
 
-def _fell(outcome: Outcome, level: int) -> Bool[np.ndarray, " n"]:
-    """Which examples stood without the attack, and fell up to an epsilon."""
-    return (outcome.fallen >= 0) & (outcome.fallen <= level)
+
+def _of_distances(digest: str) -> str:
+    """A hash for the distances that an attack with this hash found."""
+    return ledger.digest("distances", digest)
 
 
-def _fallen(outcome: Outcome, level: int) -> dict[str, Any]:
-    """What a record says of the images by which examples fell up to an epsilon."""
-    fell = _fell(outcome, level)
-    distances = zip(("l0", "l1", "l2", "linf"), outcome.distances[fell].T, strict=True)
-    return {
-        "n": int(fell.sum()),
-        "confidence": _median(outcome.confidence[fell]),
-        **{name: _median(lengths) for name, lengths in distances},
-        "survive_8_bits": int(outcome.survives_rounding[fell].sum()),
-    }
-
-
-def _median(values: Float[np.ndarray, " n"]) -> float | None:
-    return float(np.median(values)) if len(values) else None
+def _chained(digests: Mapping[str, str]) -> dict[str, str]:
+    """Hashes that depend on all stages before as well."""
+    chained: dict[str, str] = {}
+    for stage, digest in digests.items():
+        chained[stage] = ledger.digest(digest, *list(chained.values())[-1:])
+    return chained

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Int, Key
 from robustlabels import parallel
 from robustlabels.data import Split
 from robustlabels.evaluation._batchwise import size_of_batch
-from robustlabels.evaluation.outcome import from_arrays, to_arrays
+from robustlabels.evaluation.outcome import DISTANCES, from_arrays, to_arrays
 from robustlabels.evaluation.programs import (
     Examples,
     Judged,
@@ -46,6 +46,7 @@ class Slots:
       key: as there.
       towards: class ids that the loss is given.
       start: a `snapshot` to go on from, or an outcome before any attack.
+      ceiling: index of the epsilon that each example is not attacked at any more.
     """
 
     def __init__(
@@ -60,11 +61,12 @@ class Slots:
         key: Key[Array, ""],
         towards: Int[np.ndarray, " n"],
         start: Mapping[str, np.ndarray],
+        ceiling: Int[np.ndarray, " n"],
     ):
         self._programs, self._mesh = programs, mesh
         self._shared = parallel.replicate(make_shared(classifier, key), mesh)
         self._split, self._epsilons = split, np.asarray(epsilons, np.float32)
-        self._towards = towards
+        self._towards, self._ceiling = towards, ceiling
         slots = size_of_batch(len(split.labels), mesh, batch_size)
         self._example, self._left = np.full((2, slots), -1, np.int32)
         self._goes_on = np.zeros(slots, bool)
@@ -72,7 +74,8 @@ class Slots:
         self._examples: Any = None
         self._state: Any = None
         self.outcome = from_arrays(start)
-        self.finished = start.get("finished", self.outcome.fallen < 0)
+        left_alone = (self.outcome.fallen < 0) | (ceiling <= 0)
+        self.finished = start.get("finished", left_alone)
         # With another batch size, what was under way begins its epsilon again.
         if "state_0" in start and len(start["example"]) == slots:
             self._go_on(start)
@@ -88,7 +91,8 @@ class Slots:
     @property
     def units(self) -> int:
         """How much of the work is done, or not needed; see `Attacker.num_units`."""
-        fallen = np.where(self.finished, len(self._epsilons), self.outcome.fallen)
+        rounds = 1 if self._programs.minimum else len(self._epsilons)
+        fallen = np.where(self.finished, rounds, self.outcome.fallen)
         active = self._example >= 0
         taken = self._programs.num_steps - self._left[active]
         return int(fallen.sum()) * self._unit + int(taken.sum())
@@ -112,12 +116,13 @@ class Slots:
 
     def step(self) -> int:
         """Takes a chunk of steps in every slot, judges, and says what it was worth."""
-        before, last = self.units, len(self._epsilons) - 1
-        held = np.maximum(self._example, 0)
-        level = self.outcome.fallen[held]
+        before, held = self.units, np.maximum(self._example, 0)
         active = self._example >= 0
         ends = active & (self._left <= self._programs.chunk)
-        asked = ends & (level == last) & (self._place_in_gallery[held] >= 0)
+        last = self.outcome.fallen[held] == self._ceiling[held] - 1
+        if self._programs.minimum:
+            last[:] = True  # One search serves all epsilons.
+        asked = ends & last & (self._place_in_gallery[held] >= 0)
         self._state, judged, images = self._programs.advance(
             self._shared,
             self._state,
@@ -128,14 +133,34 @@ class Slots:
         self._left[active] -= np.minimum(self._left, self._programs.chunk)[active]
         if wrong.any() or asked.any():
             self._note(jax.device_get(judged), images, wrong, asked)
+        ends |= active & np.asarray(judged.finished)
         stood = ends & ~wrong
-        self.outcome.fallen[self._example[stood]] += 1
-        leaves = wrong | (stood & (level == last))
+        self._rise(wrong, stood, judged)
+        leaves = wrong | (stood & last)
         self.finished[self._example[leaves]] = True
         self._example[leaves] = self._left[leaves] = -1
         self._goes_on = stood & ~leaves
         self._left[self._goes_on] = self._programs.num_steps
         return self.units - before
+
+    def _rise(
+        self,
+        wrong: Bool[np.ndarray, " slots"],
+        stood: Bool[np.ndarray, " slots"],
+        judged: Judged,
+    ) -> None:
+        """Moves each example to the epsilon that it has come to."""
+        fallen, norm = self.outcome.fallen, self._programs.minimum
+        if norm is None:
+            fallen[self._example[stood]] += 1
+            return
+        fallen[self._example[stood]] = len(self._epsilons)
+        column = DISTANCES.index(norm)
+        distances = np.asarray(judged.distances)[wrong, column]
+        # A distance that is an epsilon up to rounding is within it.
+        reach = self._epsilons * (1 + 1e-5)
+        fallen[self._example[wrong]] = np.searchsorted(reach, distances)
+        np.minimum(fallen, self._ceiling, out=fallen, where=fallen >= 0)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """All of this object that cannot be had again, between `fill` and `step`."""

@@ -7,8 +7,9 @@ import numpy as np
 
 from robustlabels.evaluation.ascended import ROWS
 from robustlabels.evaluation.records import Finding, Record
+from robustlabels.evaluation.transferred import Transfer
 
-__all__ = ["calibration_figures", "render_table"]
+__all__ = ["calibration_figures", "render_table", "render_transfer"]
 
 Seeds = dict[int, Record]
 Rows = dict[tuple[str, str], dict[str, Seeds]]
@@ -54,6 +55,30 @@ def render_table(found: Iterable[Record | Finding]) -> str:
             cells.append([attack, "" if loss == "none" else loss, *shown])
         lines += ["", *aligned(cells), *_warnings(rows)]
     return "\n".join(lines)
+
+
+def render_transfer(found: Transfer) -> str:
+    """Errors in percent: a row for each model that images were made for.
+
+    Args:
+      found: from `transfer_matrix`.
+    """
+    lines = []
+    for size, rows in found.errors.items():
+        cells = [[f"{size}, made for", *found.names, "RMS"]]
+        for name, row, rms in zip(found.names, rows, found.rms, strict=True):
+            reached = f"{rms:.3f}" if size == "as found" else size
+            cells.append([name, *(f"{100 * e:.1f}" for e in row), reached])
+        if size in found.noise:
+            noise = (f"{100 * e:.1f}" for e in found.noise[size])
+            cells.append(["Gaussian noise", *noise, size])
+        lines += [*aligned(cells), ""]
+    clean = (
+        f"{n} {100 * e:.1f}" for n, e in zip(found.names, found.clean, strict=True)
+    )
+    return "\n".join(
+        [*lines, f"Errors in % of {found.n} images; unchanged: {', '.join(clean)}."]
+    )
 
 
 def calibration_figures(found: Iterable[Record | Finding]) -> dict[str, str]:

@@ -2,5 +2,6 @@
 
 from robustlabels.report.page import write_report
 from robustlabels.report.runs import Run, find_runs, read_runs
+from robustlabels.report.transferred import write_transfer
 
-__all__ = ["Run", "find_runs", "read_runs", "write_report"]
+__all__ = ["Run", "find_runs", "read_runs", "write_report", "write_transfer"]

@@ -23,7 +23,7 @@ from robustlabels.report.robustness import Attacked, clean_accuracy, estimate
 from robustlabels.report.runs import Run, read_runs
 from robustlabels.report.sections import Section, figure
 
-__all__ = ["write_report"]
+__all__ = ["fill", "write_report"]
 
 _FOLDED_FROM = 7
 
@@ -52,7 +52,7 @@ def write_report(
     output = pathlib.Path(output)
     runs = read_runs(folders)
     parts = _sections(runs, output)
-    text = _fill(runs, parts)
+    text = fill(*_heading(runs), parts)
     with whole(output) as file:
         file.write(text.encode())
     if len(runs) == 1 and output.parent.resolve().is_relative_to(
@@ -262,12 +262,22 @@ def _signs(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
     return Section("signs", "Hidden gradients", joined(body)) if body else None
 
 
-def _fill(runs: Sequence[Run], parts: Sequence[Section]) -> str:
+def _heading(runs: Sequence[Run]) -> tuple[str, str]:
     names = [run.name for run in runs]
     title = names[0] if len(names) == 1 else count(len(names), "run")
     objectives = {str(r.config.get("objective", {}).get("name")) for r in runs}
     data = {str(r.config.get("data", {}).get("name")) for r in runs}
-    lead = f"{listed(sorted(objectives))} on {listed(sorted(data))}"
+    return title, f"{listed(sorted(objectives))} on {listed(sorted(data))}"
+
+
+def fill(title: str, lead: str, parts: Sequence[Section]) -> str:
+    """The text of a page.
+
+    Args:
+      title: its heading.
+      lead: a line below.
+      parts: its sections.
+    """
     package = importlib.resources.files("robustlabels.report")
     template = string.Template((package / "page.html").read_text(encoding="utf-8"))
     contents = element(

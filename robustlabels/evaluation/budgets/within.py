@@ -1,80 +1,11 @@
-"""Attacks for the harness: everything about an attack but how far it may go.
-
-Each constructor returns an `Attack`, which takes epsilon and key when they are known.
-"""
-
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
-import numpy as np
-from jaxtyping import Array, Float, Int, Key
+"""Attacks within a ball, whose steps are in proportion to epsilon."""
 
 from robustlabels import _validate, attacks
-from robustlabels.attacks import Iteration
+from robustlabels.evaluation.budgets.attack import Attack
 
 __all__ = ["fgsm", "gaussian_noise", "pgd", "uniform_noise"]
 
 _UNITS = ("pixel", "std")
-
-
-class Attack(NamedTuple):
-    """An attack whose epsilon is open.
-
-    Attributes:
-      iteration: (loss_fn, *, epsilon, key) -> `attacks.Iteration`; epsilon may be
-        traced, key is one key or one an example.
-      follows_loss: whether the loss matters; noise has none to follow.
-      unit_range: whether epsilon is a change of a pixel, in [0, 1].
-      targeted: whether each example is led towards another class, drawn at random.
-      unit: what epsilon counts: "pixel", or "std" for standard deviations of each
-        channel of the training images, which is a pixel of a normalised image.
-    """
-
-    iteration: Callable[..., Iteration]
-    follows_loss: bool
-    unit_range: bool
-    targeted: bool = False
-    unit: str = "pixel"
-
-    def in_pixels(self, std: Float[np.ndarray, " channels"]) -> "Attack":
-        """The same attack with its epsilon turned into pixels.
-
-        Args:
-          std: of each channel, in pixels.
-
-        >>> import jax.numpy as jnp
-        >>> x, y = jnp.zeros((1, 2)), jnp.array([0])
-        >>> attack = fgsm(unit="std").in_pixels(np.array([0.5, 0.25]))
-        >>> print(attack(lambda x, y: x.sum(-1), x, y, epsilon=1.0))
-        [[0.5  0.25]]
-        """
-        if self.unit == "pixel":
-            return self
-
-        def iteration(loss_fn, *, epsilon, key):
-            axes = [1] * max(np.ndim(epsilon) - 1, 0)
-            in_pixels = epsilon * std.reshape(*axes, -1)
-            return self.iteration(loss_fn, epsilon=in_pixels, key=key)
-
-        return self._replace(iteration=iteration, unit="pixel")
-
-    def __call__(
-        self,
-        loss_fn: Callable[[Array, Array], Array],
-        x: Float[Array, "batch ..."],
-        y: Int[Array, " batch"],
-        *,
-        epsilon: Any,
-        key: Key[Array, "..."] | None = None,
-    ) -> Float[Array, "batch ..."]:
-        """Runs it from start to end, as `stands` and `robustness_curve` do.
-
-        >>> import jax.numpy as jnp
-        >>> x, y = jnp.array([[0.5, 0.9]]), jnp.array([0])
-        >>> print(fgsm()(lambda x, y: x.sum(-1), x, y, epsilon=0.25))
-        [[0.75 1.  ]]
-        """
-        return attacks.run(self.iteration(loss_fn, epsilon=epsilon, key=key), x, y)
 
 
 def fgsm(*, unit: str = "pixel", targeted: bool = False) -> Attack:
@@ -92,8 +23,8 @@ def fgsm(*, unit: str = "pixel", targeted: bool = False) -> Attack:
     """
     _validate.one_of(_UNITS, unit=unit)
 
-    def iteration(loss_fn, *, epsilon, key):
-        del key
+    def iteration(loss_fn, scores_fn, *, epsilon, key):
+        del scores_fn, key
         return attacks.pgd_iteration(
             loss_fn, epsilon=epsilon, num_steps=1, step_size=epsilon
         )
@@ -139,7 +70,8 @@ def pgd(
     _validate.one_of(_UNITS, unit=unit)
     unit_range = norm == "linf" and unit == "pixel"
 
-    def iteration(loss_fn, *, epsilon, key):
+    def iteration(loss_fn, scores_fn, *, epsilon, key):
+        del scores_fn
         return attacks.pgd_iteration(
             loss_fn,
             epsilon=epsilon,
@@ -160,8 +92,8 @@ def gaussian_noise() -> Attack:
     False
     """
 
-    def iteration(loss_fn, *, epsilon, key):
-        del loss_fn
+    def iteration(loss_fn, scores_fn, *, epsilon, key):
+        del loss_fn, scores_fn
         return attacks.gaussian_noise_iteration(epsilon=epsilon, key=key)
 
     return Attack(iteration, follows_loss=False, unit_range=False)
@@ -181,8 +113,8 @@ def uniform_noise(*, norm: str = "linf") -> Attack:
     """
     _validate.one_of(("linf", "l2"), norm=norm)
 
-    def iteration(loss_fn, *, epsilon, key):
-        del loss_fn
+    def iteration(loss_fn, scores_fn, *, epsilon, key):
+        del loss_fn, scores_fn
         return attacks.uniform_noise_iteration(epsilon=epsilon, key=key, norm=norm)
 
     return Attack(iteration, follows_loss=False, unit_range=norm == "linf")
