@@ -20,7 +20,6 @@ timed against our step.
 import argparse
 import functools
 import importlib.util
-import itertools
 import json
 import math
 import os
@@ -241,52 +240,21 @@ def harness(split: data.Split) -> Contestant:
 def by_torch(split: data.Split) -> Contestant:
     """The same steps by hand in PyTorch, on images that are floats already."""
     import torch  # pyrefly: ignore[missing-import]
-    from torch import nn  # pyrefly: ignore[missing-import]
+    import twins
 
-    def convolution(channels, features, side, stride=1):
-        return nn.Sequential(
-            nn.Conv2d(channels, features, side, stride, side // 2, bias=False),
-            nn.BatchNorm2d(features),
-        )
-
-    class Residual(nn.Module):
-        def __init__(self, channels, features, stride):
-            super().__init__()
-            self.body = nn.Sequential(
-                convolution(channels, features, 3, stride),
-                nn.ReLU(inplace=True),
-                convolution(features, features, 3),
-            )
-            projected = stride > 1 or channels != features
-            self.shortcut = (
-                convolution(channels, features, 1, stride)
-                if projected
-                else nn.Identity()
-            )
-
-        def forward(self, x):
-            return torch.relu(self.body(x) + self.shortcut(x))
-
-    widths = [width for width in (16, 32, 64) for _ in range((DEPTH - 2) // 6)]
-    model = nn.Sequential(
-        convolution(IMAGE_SHAPE[-1], 16, 3),
-        nn.ReLU(inplace=True),
-        *(Residual(a, b, b // a) for a, b in itertools.pairwise([16, *widths])),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(64, NUM_CLASSES),
-    ).to(memory_format=torch.channels_last)
+    body = twins.resnet(DEPTH, channels=IMAGE_SHAPE[-1], classes=NUM_CLASSES)
+    model = twins.Normalized(body, MEAN, STD).to(memory_format=torch.channels_last)
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    # An array of [batch, height, width, channels], permuted, has its channels last.
-    images = torch.from_numpy(data.as_float(split.images[:])).permute(0, 3, 1, 2)
+    # Permuted arrays have their channels last.
+    images = twins.images(data.as_float(split.images[:]))
     labels = torch.from_numpy(split.labels).long()
     batches = list(zip(images.split(NUM_IMAGES), labels.split(NUM_IMAGES), strict=True))
 
     def steps():
         for x, y in batches:
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model((x - MEAN) / STD), y).backward()
+            torch.nn.functional.cross_entropy(model(x), y).backward()
             optimizer.step()
 
     return stopwatch(steps, units=STEPS)

@@ -58,7 +58,7 @@ Example: robustlabels train --config=configs/digits_dlvq.py --config.seed=1
 """
 
 EVALUATE_HELP = """\
-robustlabels evaluate --workdir=DIR [--config=FILE[:ARG]]
+robustlabels evaluate --workdir=DIR [--config=FILE[:ARG]] [--attacks=NAME,NAME]
                       [--config.evaluation.b=VALUE ...]
 
 Attacks the best model of the run in DIR again, adds the records to DIR/evaluation,
@@ -66,10 +66,16 @@ prints a table and renews the report. What was measured already is not measured 
 
   --workdir         folder of a run
   --config          a config file whose evaluation section replaces that of the run
+  --attacks         names of attacks with their defaults, instead of those of the run:
+                    --attacks=standard
   --config.a.b      another value for a field of `evaluation`, or for data.data_dir
 
-Attacks: fgsm, pgd, gaussian_noise, uniform_noise. An attack is a name of your own and
-the fields of one of these. Epsilons are numbers or fractions, with commas.
+Attacks within a ball: fgsm, pgd, mi_fgsm, apgd, apgd_targeted, square, and the noises
+gaussian_noise and uniform_noise. Searches for the nearest image, which need no
+epsilon: carlini_wagner, ddn, fmn, deepfool, fab, fab_targeted and
+hop_skip_jump. The ensemble to quote: standard, which is AutoAttack and Auto-PGD along
+the own loss and the margin. An attack is a name of your own and the fields of one of
+these. Epsilons are numbers or fractions, with commas.
 
 Example: robustlabels evaluate --workdir=runs/mine \\
              --config.evaluation.attacks.pgd.num_steps=100 \\
@@ -88,7 +94,7 @@ with a heat map, and NAME.npz with the images for each model, which
 
   --workdirs        folders of runs on the same data
   --out             folder for the results
-  --attack          minimum_distortion by default, or another attack of `evaluate`;
+  --attack          ddn by default, or another attack of `evaluate`;
                     --attack.num_steps=20 changes a field of it
   --loss            what it ascends, where it follows a loss: own, margin,
                     cross_entropy or dlr

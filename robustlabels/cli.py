@@ -145,6 +145,10 @@ def _evaluate(arguments: list[str], stop: Signals) -> None:
     config = load_run_config(pathlib.Path(chosen))
     if written is not None:
         config.evaluation = complete(load_config(written)).evaluation
+    named, rest = split_flag(rest, "attacks")
+    if named is not None:
+        sections = {name: {"name": name} for name in named.split(",")}
+        config.evaluation.attacks = ml_collections.ConfigDict(sections)
     config = override(config, rest)
     try:
         found = run.evaluate(config, chosen, stop=stop)
@@ -177,7 +181,7 @@ def _transfer(arguments: list[str], stop: Signals) -> None:
         found = transfer.run(
             folders,
             out,
-            attack={"name": name or "minimum_distortion", **attack},
+            attack={"name": name or "ddn", **attack},
             loss=numbers["loss"],
             epsilon=_number("epsilon", numbers["epsilon"]),
             rms=[_number("rms", v) for v in numbers["rms"].split(",") if v],

@@ -62,6 +62,7 @@ _EVALUATION = {
     "noise_images": 10_000,
     "fooling_images": 100,
     "diagnosed_examples": 200,
+    "corrupted_examples": 0,
     "shown_examples": 0,
 }
 _NUMBERS = {"seed": 0, "num_seeds": 1}

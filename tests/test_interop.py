@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen, nnx
+from foolbox_oracle import foolbox_model
 from jax.tree_util import Partial
 
-from robustlabels import attacks, objective, parallel
+from robustlabels import attacks, interop, objective, parallel
+from robustlabels.evaluation import budgets
 
 SHAPE, CLASSES = (3, 4, 1), 5
 SIZES = (12, 8, CLASSES)
@@ -144,3 +146,61 @@ def test_the_weights_of_every_library_go_over_the_mesh(library, function):
 
     on_all = jax.jit(parallel.per_example(on_share, parallel.make_mesh()))
     np.testing.assert_allclose(on_all(arrays, X, Y, KEYS), function[1], atol=1e-6)
+
+
+CLASSIFIER = objective.bind(SOFTMAX, Partial(plain, drawn(1)))
+RIGHT = jnp.argmax(CLASSIFIER.scores(X), axis=-1)
+
+
+def test_an_attack_is_called_as_foolbox_calls_it():
+    with foolbox_model(CLASSIFIER.scores) as (foolbox, model):
+        theirs = foolbox.attacks.LinfFastGradientAttack(random_start=False)
+        expected = theirs(model, X, RIGHT, epsilons=[0.05, 0.2])
+    found = interop.call(
+        budgets.fgsm(), CLASSIFIER, X, RIGHT, epsilons=[0.05, 0.2], loss="own"
+    )
+    for ours, others in zip(found[:2], expected[:2], strict=True):
+        np.testing.assert_allclose(np.stack(ours), np.stack(others), atol=1e-6)
+    np.testing.assert_array_equal(found[2], expected[2])
+    assert 0 < np.mean(found[2]) < 1
+    raw, clipped, is_adv = interop.call(
+        budgets.fgsm(), CLASSIFIER, X, RIGHT, epsilons=0.2
+    )
+    np.testing.assert_array_equal(raw, found[0][1])
+    np.testing.assert_array_equal(is_adv, found[2][1])
+    assert clipped.shape == X.shape
+
+
+def test_a_search_is_called_as_foolbox_calls_it():
+    search = budgets.deepfool()
+    raw, clipped, is_adv = interop.call(search, CLASSIFIER, X, RIGHT, epsilons=None)
+    assert np.all(is_adv)
+    np.testing.assert_array_equal(raw, clipped)
+    distances = np.sqrt(np.sum(np.asarray(raw - X) ** 2, axis=(1, 2, 3)))
+    middle = float(np.median(distances))
+    _, clipped, is_adv = interop.call(search, CLASSIFIER, X, RIGHT, epsilons=[middle])
+    moved = np.sqrt(np.sum(np.asarray(clipped[0] - X) ** 2, axis=(1, 2, 3)))
+    assert np.all(moved <= middle + 1e-6)
+    np.testing.assert_array_equal(is_adv[0], distances <= middle)
+    with pytest.raises(ValueError, match="epsilons=None is for searches"):
+        interop.call(budgets.fgsm(), CLASSIFIER, X, RIGHT, epsilons=None)
+
+
+def test_a_classifier_is_a_model_of_foolbox():
+    with foolbox_model(CLASSIFIER.scores) as (foolbox, model):
+        ours = interop.to_foolbox(CLASSIFIER)
+        share = foolbox.accuracy(ours, X, RIGHT), foolbox.accuracy(model, X, Y)
+    assert share == (1.0, float(np.mean(RIGHT == Y)))
+
+
+def test_a_classifier_is_a_model_of_art():
+    pytest.importorskip("art")
+    evasion = pytest.importorskip("art.attacks.evasion")
+    model = interop.to_art(CLASSIFIER, SHAPE)
+    np.testing.assert_allclose(
+        model.predict(np.asarray(X)), CLASSIFIER.scores(X), atol=1e-6
+    )
+    theirs = evasion.FastGradientMethod(model, eps=0.1)
+    x_adv = theirs.generate(np.asarray(X), np.asarray(jax.nn.one_hot(RIGHT, CLASSES)))
+    expected = attacks.fgsm(CLASSIFIER.loss, X, RIGHT, epsilon=0.1)
+    np.testing.assert_allclose(x_adv, expected, atol=1e-6)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from robustlabels import _validate
 
@@ -225,3 +225,99 @@ def random_in_ball(
     """Uniform in the unit ball, each example by its own key; see `per_example_keys`."""
     keys = per_example_keys(key, x.shape[0])
     return jax.vmap(lambda k: NORMS[norm].sample(k, x.shape[1:], x.dtype))(keys)
+
+
+def random_start(
+    key: Key[Array, "..."] | None,
+    x: Float[Array, "batch ..."],
+    epsilon: Float[Array, "batch ..."],
+    *,
+    norm: str,
+    bounds: Bounds,
+) -> Float[Array, "batch ..."]:
+    """Images uniform in the ball, then clipped; without a key the images themselves.
+
+    >>> start = random_start(None, jnp.ones((1, 2)), jnp.ones((1, 1)), norm="l2",
+    ...                      bounds=(0.0, 1.0))
+    >>> print(start)
+    [[1. 1.]]
+    """
+    if key is None:
+        return x
+    noise = random_in_ball(key, x, norm)
+    return into_ball_and_box(x + epsilon * noise, x, epsilon, norm=norm, bounds=bounds)
+
+
+def into_ball_and_box(
+    x_adv: Float[Array, "batch ..."],
+    x: Float[Array, "batch ..."],
+    epsilon: Float[Array, "batch ..."],
+    *,
+    norm: str,
+    bounds: Bounds,
+) -> Float[Array, "batch ..."]:
+    """Images projected into the ball around x, then clipped to the bounds.
+
+    >>> print(into_ball_and_box(jnp.array([[2.0]]), jnp.array([[0.5]]),
+    ...                         jnp.array([[0.25]]), norm="linf", bounds=(0.0, 1.0)))
+    [[0.75]]
+    """
+    return jnp.clip(x + NORMS[norm].project(x_adv - x, epsilon), *bounds)
+
+
+def unit_l1(x: Float[Array, "batch ..."]) -> Float[Array, "batch ..."]:
+    """Each example divided by its L1 norm; zero stays zero.
+
+    >>> print(unit_l1(jnp.array([[1.0, -3.0], [0.0, 0.0]])))
+    [[ 0.25 -0.75]
+     [ 0.    0.  ]]
+    """
+    largest = _length_linf(x)
+    relative = x / jnp.where(largest > 0, largest, 1.0)
+    total = jnp.sum(jnp.abs(relative), axis=range(1, x.ndim), keepdims=True)
+    return relative / jnp.where(total > 0, total, 1.0)
+
+
+def choose(flags: Bool[Array, " batch"], new: Any, old: Any) -> Any:
+    """The new where an example's flag is set, else the old; pytrees, batch in front.
+
+    >>> new, old = jnp.ones((2, 2)), jnp.zeros((2, 2))
+    >>> print(choose(jnp.array([True, False]), new, old))
+    [[1. 1.]
+     [0. 0.]]
+    """
+
+    def pick(new, old):
+        return jnp.where(flags.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(pick, new, old)
+
+
+def over_pixels(
+    values: Float[Array, " batch"], x: Float[Array, "batch ..."]
+) -> Float[Array, "batch ..."]:
+    """One value an example as an array that broadcasts against the images.
+
+    >>> print(over_pixels(jnp.array([0.1, 0.2]), jnp.zeros((2, 8, 8, 1))).shape)
+    (2, 1, 1, 1)
+    """
+    return values.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def linear_distance(
+    value: Float[Array, " batch"], gradient: Float[Array, "batch ..."], norm: str
+) -> Float[Array, " batch"]:
+    """Distance to where a linear function of this value and gradient is 0.
+
+    |value| over the dual norm of the gradient; infinite without a gradient.
+
+    >>> print(linear_distance(jnp.array([-14.0]), jnp.array([[3.0, -4.0]]), "linf"))
+    [2.]
+    """
+    if norm == "linf":
+        slope = jnp.sum(jnp.abs(gradient).reshape(len(gradient), -1), axis=-1)
+    else:
+        slope = _length_l2(gradient).reshape(len(gradient))
+    return jnp.where(
+        slope > 0, jnp.abs(value) / jnp.where(slope > 0, slope, 1.0), jnp.inf
+    )

@@ -1,5 +1,6 @@
 """Attacks that follow the sign or the direction of a gradient within a ball."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -10,11 +11,11 @@ from robustlabels import _validate
 from robustlabels.attacks import geometry
 from robustlabels.attacks.iteration import Iteration, LossFn, run
 
-__all__ = ["fgsm", "pgd", "pgd_iteration"]
+__all__ = ["fgsm", "mi_fgsm", "pgd", "pgd_iteration"]
 
 
 class PGDState(NamedTuple):
-    """Where each example is, where it came from, how far it may go; all gradients."""
+    """Where each example is, where it came from, how far it may go; past gradients."""
 
     x_adv: Float[Array, "batch ..."]
     x: Float[Array, "batch ..."]
@@ -60,6 +61,54 @@ def fgsm(
     return run(iteration, x, y)
 
 
+def mi_fgsm(
+    loss_fn: LossFn,
+    x: Float[Array, "batch ..."],
+    y: Int[Array, " batch"],
+    *,
+    epsilon: Any,
+    num_steps: int = 10,
+    momentum: Any = 1.0,
+    bounds: geometry.Bounds = (0.0, 1.0),
+) -> Float[Array, "batch ..."]:
+    """Momentum iterative fast gradient sign method, Dong et al. (2018), algorithm 1.
+
+    It is `pgd` from x with momentum and steps of epsilon / num_steps.
+
+    Args:
+      loss_fn: (x, y) -> [batch], to be ascended.
+      x: images within the bounds.
+      y: class ids; with `targeted(loss_fn)`, those to be reached.
+      epsilon: most a pixel may change, as in `fgsm`.
+      num_steps: how many steps, at least 1.
+      momentum: decay of earlier gradients, as in `pgd`.
+      bounds: range of a pixel; (-inf, inf) leaves the result unclipped.
+
+    Raises:
+      ValueError: as `pgd`.
+
+    Guarantees: |x_adv - x| ≤ epsilon per pixel; within the bounds; on a linear loss,
+    the result of `fgsm`.
+
+    >>> w = jnp.array([1.0, -2.0, 0.0])
+    >>> x_adv = mi_fgsm(lambda x, y: x @ w, jnp.full((1, 3), 0.5), jnp.array([0]),
+    ...                 epsilon=0.25, num_steps=2)
+    >>> print(x_adv)
+    [[0.75 0.25 0.5 ]]
+    """
+    _validate.count(num_steps=num_steps)
+    geometry.check_epsilon(epsilon, bounds, "linf")
+    iteration = pgd_iteration(
+        loss_fn,
+        epsilon=epsilon,
+        num_steps=num_steps,
+        step_size=jnp.asarray(epsilon) / num_steps,
+        momentum=momentum,
+        bounds=bounds,
+    )
+    return run(iteration, x, y)
+
+
 def pgd(
     loss_fn: LossFn,
     x: Float[Array, "batch ..."],
@@ -69,6 +118,7 @@ def pgd(
     num_steps: int,
     step_size: Any,
     norm: str = "linf",
+    momentum: Any = None,
     accumulate: bool = False,
     key: Key[Array, "..."] | None = None,
     bounds: geometry.Bounds = (0.0, 1.0),
@@ -87,6 +137,9 @@ def pgd(
       num_steps: how many steps, at least 1.
       step_size: length of a step, as epsilon; may be traced.
       norm: "linf" or "l2".
+      momentum: makes a step follow the sum of all gradients so far, each divided by its
+        L1 norm and multiplied by this at every later step, Dong et al. (2018); may be
+        traced.
       accumulate: whether a step follows the sum of all gradients so far instead of the
         last one, as the code of Chen et al. (2021) does. It is the weaker attack.
       key: one key, or one an example, for the random start; with one, example i uses it
@@ -95,7 +148,8 @@ def pgd(
 
     Raises:
       ValueError: for images outside of the bounds, an epsilon wider than they, a
-        negative step, an unknown norm, or no step at all.
+        negative step, an unknown norm, no step at all, a negative momentum, or one
+        beside accumulate.
 
     Guarantees: ‖x_adv - x‖ ≤ epsilon in the norm; within the bounds; the same example
     gives the same result in any batch and on any number of devices when it has its own
@@ -113,6 +167,7 @@ def pgd(
         num_steps=num_steps,
         step_size=step_size,
         norm=norm,
+        momentum=momentum,
         accumulate=accumulate,
         key=key,
         bounds=bounds,
@@ -127,6 +182,7 @@ def pgd_iteration(
     num_steps: int,
     step_size: Any,
     norm: str = "linf",
+    momentum: Any = None,
     accumulate: bool = False,
     key: Key[Array, "..."] | None = None,
     bounds: geometry.Bounds = (0.0, 1.0),
@@ -146,28 +202,30 @@ def pgd_iteration(
     _validate.in_range(
         0.0, jnp.inf, step_size=step_size, fix="For a targeted attack use targeted()."
     )
-    ball = geometry.NORMS[norm]
-
-    def into_ball_and_box(x_adv, x, epsilon):
-        return jnp.clip(x + ball.project(x_adv - x, epsilon), *bounds)
+    _validate.in_range(0.0, jnp.inf, momentum=momentum, fix="The paper takes 1.")
+    if accumulate and momentum is not None:
+        raise ValueError(
+            f"momentum={momentum} does not go with accumulate=True, the sum of all "
+            "gradients as they are. Leave one out."
+        )
+    decay = 1.0 if accumulate else momentum
+    into = functools.partial(geometry.into_ball_and_box, norm=norm, bounds=bounds)
 
     def init(x, y):
         geometry.check_images(x, bounds)
         radius = geometry.per_image(epsilon, x, name="epsilon")
-        start = x
-        if key is not None:
-            noise = geometry.random_in_ball(key, x, norm)
-            start = into_ball_and_box(x + radius * noise, x, radius)
         length = geometry.per_image(step_size, x, name="step_size")
-        accumulated = jnp.zeros_like(x) if accumulate else ()
+        start = geometry.random_start(key, x, radius, norm=norm, bounds=bounds)
+        accumulated = () if decay is None else jnp.zeros_like(x)
         return PGDState(start, x, y, radius, length, accumulated)
 
     def step(state):
         gradient = jax.grad(lambda x: jnp.sum(loss_fn(x, state.y)))(state.x_adv)
-        if accumulate:
-            gradient = gradient + state.accumulated
+        if decay is not None:
+            fresh = gradient if accumulate else geometry.unit_l1(gradient)
+            gradient = jnp.asarray(decay, fresh.dtype) * state.accumulated + fresh
             state = state._replace(accumulated=gradient)
-        x_adv = state.x_adv + ball.ascent(gradient, state.step_size)
-        return state._replace(x_adv=into_ball_and_box(x_adv, state.x, state.epsilon))
+        moved = state.x_adv + geometry.NORMS[norm].ascent(gradient, state.step_size)
+        return state._replace(x_adv=into(moved, state.x, state.epsilon))
 
     return Iteration(init, step, lambda state: state.x_adv, num_steps)

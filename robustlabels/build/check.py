@@ -33,7 +33,12 @@ def check(
     check_losses(section.losses)
     _validate.count(**{"evaluation.batch_size": section.batch_size})
     numbers = "num_examples", "noise_images", "fooling_images"
-    for name in (*numbers, "diagnosed_examples", "shown_examples"):
+    for name in (
+        *numbers,
+        "diagnosed_examples",
+        "corrupted_examples",
+        "shown_examples",
+    ):
         _validate.count(minimum=0, **{f"evaluation.{name}": section[name]})
     _validate.one_of(("float32", "bfloat16"), dtype=config.encoder.dtype)
     if "init" in config.head:

@@ -96,6 +96,7 @@ def evaluate(
         noise_images=section.noise_images,
         fooling_images=section.fooling_images,
         diagnosed_examples=section.diagnosed_examples,
+        corrupted_examples=section.corrupted_examples,
         folder=workdir,
         stop=stop,
     )

@@ -9,7 +9,13 @@ from jaxtyping import Array, Float, UInt8
 from robustlabels.data import Rows, Split, as_float
 from robustlabels.objective import Classifier
 
-__all__ = ["epsilon_warnings", "image_warnings", "input_warnings", "score_warnings"]
+__all__ = [
+    "epsilon_warnings",
+    "image_warnings",
+    "input_warnings",
+    "repetition_warnings",
+    "score_warnings",
+]
 
 _GREY_LEVEL = 1 / 255
 Images = (
@@ -45,8 +51,12 @@ def input_warnings(
 classifier is sure. Give logits.
     """
     warnings = image_warnings(split.images)
-    scores = _scores(classifier, as_float(split.images[:num_examples]))
-    warnings += score_warnings(np.asarray(scores, np.float32))
+    x = as_float(split.images[:num_examples])
+    scores = np.asarray(_scores(classifier, x), np.float32)
+    warnings += score_warnings(scores)
+    again = np.asarray(_scores(classifier, x), np.float32)
+    some = np.asarray(_scores(classifier, x[: (len(x) + 1) // 2]), np.float32)
+    warnings += repetition_warnings(scores, again, some)
     return warnings + epsilon_warnings(split.images, epsilons)
 
 
@@ -112,6 +122,38 @@ def score_warnings(scores: Float[np.ndarray, "n classes"]) -> list[str]:
         "The scores look like probabilities of a softmax: their gradients vanish where "
         "the classifier is sure. Give logits."
     ]
+
+
+def repetition_warnings(
+    scores: Float[np.ndarray, "n classes"],
+    again: Float[np.ndarray, "n classes"],
+    some: Float[np.ndarray, "k classes"],
+) -> list[str]:
+    """A warning of scores that an image does not have on its own: AutoAttack's checks.
+
+    Args:
+      scores: of some images.
+      again: of the same images, in another call.
+      some: of the first of them without the others.
+
+    >>> scores = np.array([[3.0, 1.0], [1.0, 2.0]])
+    >>> repetition_warnings(scores, scores, scores[:1])
+    []
+    """
+    slack = 1e-2 * np.ptp(scores, axis=1, keepdims=True) + 1e-6
+    warnings = []
+    if np.any(np.abs(again - scores) > slack):
+        warnings.append(
+            "The scores of an image differ from call to call: the classifier is "
+            "random, and attacks that believe a gradient once are too weak. Average "
+            "over its randomness, or fix its key."
+        )
+    elif np.any(np.abs(some - scores[: len(some)]) > slack[: len(some)]):
+        warnings.append(
+            "The scores of an image depend on the other images of its batch: is batch "
+            "norm in training mode? Call eval() on the model first."
+        )
+    return warnings
 
 
 def epsilon_warnings(images: Images, epsilons: Mapping[str, float]) -> list[str]:

@@ -27,13 +27,14 @@ from robustlabels.evaluation.checks import input_warnings
 from robustlabels.evaluation.curves import zero_gradients
 from robustlabels.evaluation.engine import Attacker, make_attacker
 from robustlabels.evaluation.records import Finding, provenance
+from robustlabels.evaluation.signs import signs_of
 from robustlabels.objective import Classifier
 
 __all__ = ["Diagnosis", "make_diagnosis"]
 
 _LARGE = 0.5  # Every image can become the one that is 0.5 everywhere.
 _SCALE = 1024.0  # A power of two rounds nothing, so that only what is lost shows.
-_LEVEL = 0.01  # Of a sign test, and the share of examples that is no accident.
+_QUERIES_A_STEP = 10  # Of the black box, for each step of PGD.
 
 
 class _Attack(NamedTuple):
@@ -113,10 +114,16 @@ class Diagnosis:
                 "num_steps": self.num_steps,
                 "relative_step_size": self.relative_step_size,
                 "num_restarts": self.num_restarts,
+                "num_queries": _QUERIES_A_STEP * self.num_steps,
             },
             n=len(some.labels),
             values={
-                "signs": _signs(standing, self.num_steps, self.num_restarts),
+                "signs": signs_of(
+                    standing,
+                    num_steps=self.num_steps,
+                    num_queries=_QUERIES_A_STEP * self.num_steps,
+                    num_restarts=self.num_restarts,
+                ),
                 "zero_gradients": {
                     "own": float(np.mean(seen["zero_own"])),
                     "margin": float(np.mean(seen["zero_margin"])),
@@ -148,6 +155,7 @@ class Diagnosis:
             "more": _Attack(self.attackers["more"], at),
             "fine": _Attack(self.attackers["fine"], at),
             "margin": _Attack(self.attackers["margin"], at),
+            "square": _Attack(self.attackers["square"], at),
         }
         restarts = range(1, self.num_restarts)
         total = sum(a.attacker.num_units(split, a.epsilons) for a in plan.values())
@@ -227,6 +235,12 @@ def make_diagnosis(
             "more": attacker(_own, steps=4),
             "fine": attacker(_own, steps=4, length=0.25),
             "margin": attacker(_margin),
+            "square": make_attacker(
+                budgets.square(num_steps=_QUERIES_A_STEP * num_steps),
+                _margin,
+                mesh=mesh,
+                batch_size=batch_size,
+            ),
         },
         look=jax.jit(parallel.per_example(_look, mesh)),
         mesh=mesh,
@@ -272,115 +286,3 @@ def _look(classifier: Classifier, x: Array, labels: Array) -> dict[str, Array]:
         "zero_own": zero_gradients(classifier.loss, x, labels),
         "zero_margin": zero_gradients(classifier.margin, x, labels),
     }
-
-
-def _signs(
-    standing: Mapping[str, Bool[np.ndarray, " n"]], num_steps: int, num_restarts: int
-) -> list[dict[str, Any]]:
-    """Each sign: its name, whether it is seen, figures, and what that means."""
-    own = standing["own"]
-    restarted, at_large = standing["restarts"], standing["at_large_epsilon"]
-    scaled = {name: standing[name] for name in ("times_1024", "times_1/1024")}
-    differ = {f"differ_{k}": int(np.sum(own != v)) for k, v in scaled.items()}
-    return [
-        _better(
-            "targeted_beats_untargeted",
-            "PGD towards the runner-up class",
-            "PGD without a target",
-            "the loss does not lead to the nearest wrong class",
-            targeted=standing["targeted"],
-            untargeted=own,
-        ),
-        _better(
-            "more_steps_weaker",
-            f"{num_steps} steps",
-            f"{4 * num_steps} steps of a quarter the size",
-            "gradients lead astray, and only a coarse step jumps out",
-            coarse=own,
-            fine=standing["fine"],
-        ),
-        _better(
-            "more_steps_stronger",
-            f"{4 * num_steps} steps",
-            f"{num_steps} steps",
-            "the attack has not come to its end",
-            more=standing["more"],
-            fewer=own,
-        ),
-        _sign(
-            "restarts_matter",
-            np.mean(own & ~restarted) > _LEVEL,
-            f"{_percent(restarted)} stand against {num_restarts} random starts of PGD, "
-            f"{_percent(own)} against the first",
-            "one random start alone is too optimistic",
-            one=np.mean(own),
-            all=np.mean(restarted),
-        ),
-        _sign(
-            "stands_at_large_epsilon",
-            at_large.any() and np.mean(at_large) > _LEVEL,
-            f"Of the {len(at_large)} images that an all-grey one is not decided like, "
-            f"{np.sum(at_large)} stand at epsilon 0.5, where each can become it",
-            "the attack fails where it cannot but succeed",
-            accuracy=np.mean(at_large) if len(at_large) else 0.0,
-        ),
-        _sign(
-            "scaling_changes_result",
-            max(differ.values()) > _LEVEL * len(own),
-            f"{_percent(scaled['times_1024'])} stand where the loss is multiplied by "
-            f"1024, {_percent(scaled['times_1/1024'])} where it is divided by 1024, "
-            f"{_percent(own)} where it is left alone",
-            "gradients are lost in rounding",
-            times_1=np.mean(own),
-            **{name: np.mean(flags) for name, flags in scaled.items()},
-            **differ,
-        ),
-        _better(
-            "margin_beats_own",
-            "PGD along the margin",
-            "PGD along the own loss",
-            "the own loss hides where it hurts",
-            margin=standing["margin"],
-            own=own,
-        ),
-    ]
-
-
-def _better(
-    name: str, first: str, second: str, meaning: str, **stands: np.ndarray
-) -> dict[str, Any]:
-    """The sign that the first of two attacks fells significantly more examples.
-
-    By a one-sided sign test on the examples that fall to one of them alone.
-    """
-    from scipy.stats import binomtest
-
-    (one, a), (other, b) = stands.items()
-    alone, not_alone = int(np.sum(~a & b)), int(np.sum(a & ~b))
-    discordant = alone + not_alone
-    p = 1.0
-    if discordant:
-        p = float(binomtest(alone, discordant, alternative="greater").pvalue)
-    return _sign(
-        name,
-        p < _LEVEL,
-        f"{_percent(a)} stand against {first}, {_percent(b)} against {second}",
-        meaning,
-        **{one: np.mean(a), other: np.mean(b)},
-        **{f"only_{one}": alone, f"only_{other}": not_alone, "p": p},
-    )
-
-
-def _sign(
-    name: str, yes: bool | np.bool_, finding: str, meaning: str, **figures: Any
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "yes": bool(yes),
-        "figures": {key: float(value) for key, value in figures.items()},
-        "sentence": f"{finding}: {meaning if yes else 'as it should be'}.",
-    }
-
-
-def _percent(flags: Bool[np.ndarray, " n"]) -> str:
-    return f"{100 * np.mean(flags):.1f} %"

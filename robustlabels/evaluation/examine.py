@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from robustlabels import parallel
@@ -14,6 +15,7 @@ from robustlabels.data import Split
 from robustlabels.evaluation import confidence
 from robustlabels.evaluation.budgets import Attack, Ensemble
 from robustlabels.evaluation.checks import input_warnings
+from robustlabels.evaluation.corrupted import corrupted
 from robustlabels.evaluation.diagnostics import make_diagnosis
 from robustlabels.evaluation.keeper import Keeper
 from robustlabels.evaluation.measure import measure
@@ -35,6 +37,7 @@ def examine(
     noise_images: int = 10_000,
     fooling_images: int = 100,
     diagnosed_examples: int = 200,
+    corrupted_examples: int = 0,
     mesh: Mesh | None = None,
     folder: str | os.PathLike | None = None,
     split_name: str = "test",
@@ -58,6 +61,8 @@ def examine(
       fooling_images: how many images are made to fool; 0 is none.
       diagnosed_examples: how many examples the signs are looked for on; 0 is none, as
         without attacks that follow a loss.
+      corrupted_examples: how many of the first examples are corrupted, in each of the
+        75 ways; 0 is none.
       mesh: the devices that share a batch; by default all there are.
       folder: of the run. What is found is written there before it is yielded, and what
         is there already is read and not computed again.
@@ -128,6 +133,14 @@ def examine(
                 lambda c=classifier, g=given: confidence.fooling(
                     c, shape, num_images=fooling_images, **g
                 ),
+            )
+        if corrupted_examples:
+            some = split.take(np.arange(min(corrupted_examples, len(split.labels))))
+            yield keep.once(
+                "corruptions",
+                identity,
+                len(some.labels),
+                lambda c=classifier, g=given, some=some: corrupted(c, some, **g),
             )
         if diagnosis is not None and epsilon is not None:
             yield keep.once(

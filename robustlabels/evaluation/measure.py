@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -21,7 +22,7 @@ from robustlabels.evaluation.ascended import (
     random_others,
 )
 from robustlabels.evaluation.budgets import Attack, Ensemble
-from robustlabels.evaluation.engine import make_attacker
+from robustlabels.evaluation.engine import Attacker, make_attacker
 from robustlabels.evaluation.programs import correct, of_images, over
 from robustlabels.evaluation.records import Finding, Record
 from robustlabels.evaluation.replica import Book, Replica
@@ -155,6 +156,9 @@ def measure(
         for attacker in by_loss.values()
     )
     total = units * len(classifiers)
+    for name, (attack, _) in attacks.items():
+        if isinstance(attack, Ensemble):
+            _announce(name, attackers[name], len(split.labels), len(epsilons))
     with Progress(total=total, what="attacking", unit="steps") as progress:
         for identity, classifier in classifiers:
             replica = Replica(
@@ -193,6 +197,19 @@ def measure(
                     towards=towards,
                     gradients=gradients,
                 )
+
+
+def _announce(name: str, stages: Mapping[str, Attacker], n: int, epsilons: int) -> None:
+    """Says what an ensemble may cost, before it begins."""
+    steps = ", ".join(
+        f"{stage} {attacker.num_steps:,}{' in all' if attacker.minimum else ''}"
+        for stage, attacker in stages.items()
+    )
+    print(
+        f"{name}: {n:,} examples, each at {epsilons} epsilons until it falls; steps at "
+        f"an epsilon, at most: {steps}.",
+        file=sys.stderr,
+    )
 
 
 def _rows(

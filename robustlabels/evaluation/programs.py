@@ -152,7 +152,8 @@ def make_programs(
             images, active = images.x_adv, active & (finished | (left <= chunk))
         return state, _judged(shared, images, examples, active, asked, finished), images
 
-    probe = attack.iteration(_no_loss, None, epsilon=0.0, key=jax.random.key(0))
+    # Nothing is called to know how many steps there are.
+    probe = attack.iteration(len, len, epsilon=0.0, key=jax.random.key(0))
     chunk = min(JUDGED_EVERY, probe.num_steps)
     return Programs(
         num_steps=probe.num_steps,
@@ -227,11 +228,6 @@ def make_shared(classifier: Classifier, key: Key[Array, ""]) -> Shared:
     np.float32(255.0)
     """
     return Shared(classifier, key, np.float32(255))
-
-
-def _no_loss(x, y):
-    del y
-    return jnp.zeros(len(x))
 
 
 def _per_slot(values: Array, like: Array) -> Array:

@@ -88,7 +88,7 @@ class Finding:
 
     Attributes:
       kind: "clean", "noise", "adversarial", "minimum_distortion", "fooling",
-        "hidden_gradient", "outputs", "saliency" or "features".
+        "hidden_gradient", "corruptions", "outputs", "saliency" or "features".
       classifier: as in `Record`.
       split: the split of the data set, such as "test".
       parameters: of the measurement.

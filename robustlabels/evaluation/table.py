@@ -53,7 +53,7 @@ def render_table(found: Iterable[Record | Finding]) -> str:
         ):
             shown = [_cell(row[e], seeds) if e in row else "" for e in epsilons]
             cells.append([attack, "" if loss == "none" else loss, *shown])
-        lines += ["", *aligned(cells), *_warnings(rows)]
+        lines += ["", *aligned(cells), *_warnings(rows), *_distances(found)]
     return "\n".join(lines)
 
 
@@ -162,6 +162,19 @@ def aligned(cells: list[list[str]]) -> list[str]:
     ]
     lines.insert(1, "-" * len(lines[0]))
     return [line.rstrip() for line in lines]
+
+
+def _distances(everything: Iterable[Record | Finding]) -> list[str]:
+    """A sentence for every search for the nearest images, and every seed."""
+    lines = []
+    for each in everything:
+        if isinstance(each, Finding) and each.kind == "minimum_distortion":
+            found, l2, rms = (each.values[k] for k in ("found", "l2", "rms"))
+            line = f"{each.parameters['attack']}: {found} of {each.n} nearest images"
+            if l2:
+                line += f", median L2 {l2['median']:.4g}, mean RMS {rms['mean']:.4g}"
+            lines.append(f"{line}.")
+    return lines
 
 
 def _warnings(rows: Rows) -> list[str]:

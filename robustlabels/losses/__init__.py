@@ -11,7 +11,12 @@ from robustlabels.losses.label_noise import (
     estimate_noise_matrix,
     forward_corrected,
 )
-from robustlabels.losses.margin import dlr, margin, tempered_cross_entropy
+from robustlabels.losses.margin import (
+    dlr,
+    margin,
+    targeted_dlr,
+    tempered_cross_entropy,
+)
 from robustlabels.losses.mixing import gmcel_penalty, sg_mcel_penalty
 from robustlabels.losses.prototype import (
     glvq,
@@ -85,5 +90,6 @@ __all__ = [
     "squared_distances",
     "squared_to_labels",
     "swish",
+    "targeted_dlr",
     "tempered_cross_entropy",
 ]

@@ -8,7 +8,7 @@ from robustlabels import _validate
 from robustlabels.losses.cross_entropy import cross_entropy
 from robustlabels.losses.selection import smallest
 
-__all__ = ["dlr", "margin", "tempered_cross_entropy"]
+__all__ = ["dlr", "margin", "targeted_dlr", "tempered_cross_entropy"]
 
 
 def margin(
@@ -56,6 +56,41 @@ def dlr(
     if classes == 2:
         spread = jax.lax.stop_gradient(spread)
     return margin(scores, labels) / jnp.where(spread > 0, spread, 1.0)
+
+
+def targeted_dlr(
+    scores: Float[Array, " batch classes"],
+    labels: Int[Array, " batch"],
+    targets: Int[Array, " batch"],
+) -> Float[Array, " batch"]:
+    """Targeted difference of logits ratio, Croce & Hein (2020), equation 7.
+
+    The target's score minus the own, over the distance of the largest score to the mean
+    of the third and the fourth. With less than four classes it is over that to the
+    smallest, held constant, for the ratio of these two would have no gradient.
+
+    Args:
+      scores: the larger, the more the class is believed; at least two classes.
+      labels: class ids.
+      targets: class ids to be reached.
+
+    Guarantees: positive iff the target's score exceeds the own; unchanged when a row is
+    scaled by a positive number or a constant is added to it; 0 where scores are all the
+    same.
+
+    >>> scores = jnp.array([[2.0, 5.0, 1.0, 0.0]])
+    >>> print(targeted_dlr(scores, jnp.array([1]), jnp.array([0])))
+    [-0.6666667]
+    """
+    if scores.shape[-1] < 4:
+        spread = jnp.max(scores, axis=-1) - jnp.min(scores, axis=-1)
+        spread = jax.lax.stop_gradient(spread)
+    else:
+        top, _ = jax.lax.top_k(scores, 4)
+        spread = top[:, 0] - (top[:, 2] + top[:, 3]) / 2
+    target = jnp.take_along_axis(scores, targets[:, None], axis=-1)
+    own = jnp.take_along_axis(scores, labels[:, None], axis=-1)
+    return (target - own)[:, 0] / jnp.where(spread > 0, spread, 1.0)
 
 
 def tempered_cross_entropy(

@@ -19,7 +19,7 @@ def examples(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
     shown, drawings = [], []
     for run in runs:
         blocks = []
-        for (attack, loss), found in run.adversarial().items():
+        for (attack, loss), found in run.by_attack("adversarial").items():
             if found[0].content.images is None:
                 continue
             arrays = images.load(found[0])

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from robustlabels._files import whole
 from robustlabels.report import (
     caveats,
+    corrupted,
+    distances,
     galleries,
     inside,
     mixing,
@@ -81,6 +83,8 @@ def _sections(runs: Sequence[Run], page: pathlib.Path) -> list[Section]:
         inside.saliency(runs, page),
         galleries.examples(runs, page),
         _fallen(runs, attacked, page),
+        distances.distances(runs, page),
+        corrupted.corruptions(runs, page),
         galleries.fooling(runs, page),
         _signs(runs, page),
         sections.training(runs, page),

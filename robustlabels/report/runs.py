@@ -82,14 +82,15 @@ class Run:
                 one_a_seed[found.seed] = found
         return [one_a_seed[seed] for seed in sorted(one_a_seed)]
 
-    def adversarial(self) -> dict[tuple[str, str], list[Sourced[Finding]]]:
-        """Findings of adversarial images by attack and loss; the strongest first.
+    def by_attack(self, kind: str) -> dict[tuple[str, str], list[Sourced[Finding]]]:
+        """Findings of a kind by attack and loss, those of the most examples first.
 
-        The strongest is what felled the most examples.
+        Args:
+          kind: "adversarial", where the strongest is first, or "minimum_distortion".
         """
         groups: dict[tuple[str, str], dict[int, Sourced[Finding]]] = {}
         for found in sorted(self.findings, key=_weight):
-            if found.content.kind == "adversarial":
+            if found.content.kind == kind:
                 parameters = found.content.parameters
                 name = parameters["attack"], parameters["loss"]
                 groups.setdefault(name, {})[found.seed] = found

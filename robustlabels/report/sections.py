@@ -267,7 +267,7 @@ def confidence(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
     drawn, sources = [], []
     for run in runs:
         asked = {"test images": run.found("clean"), "noise": run.found("noise")}
-        for (attack, loss), found in list(run.adversarial().items())[:1]:
+        for (attack, loss), found in list(run.by_attack("adversarial").items())[:1]:
             asked[f"adversarial: {attack}, {loss}"] = found
         asked["fooling images"] = run.found("fooling")
         strips = []

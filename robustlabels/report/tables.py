@@ -90,7 +90,7 @@ def calibration_columns() -> list[Column]:
     """Calibration, and the median confidence on all that was asked."""
 
     def adversarial(run: Run) -> Estimate | None:
-        return medians(next(iter(run.adversarial().values()), []))
+        return medians(next(iter(run.by_attack("adversarial").values()), []))
 
     def of(kind: str) -> Callable[[Run], Estimate | None]:
         return lambda run: medians(run.found(kind))

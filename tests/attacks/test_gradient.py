@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from foolbox_oracle import foolbox_model, of_foolbox
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import Mesh, PartitionSpec
@@ -242,6 +243,55 @@ def test_accumulated_gradients_are_those_of_all_steps_so_far():
     np.testing.assert_allclose(found, expected, atol=1e-6)
     plain = attacks.pgd(loss_fn, X, Y, **options)
     assert np.any(np.asarray(plain) != np.asarray(found))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_momentum_sums_decayed_gradients_of_one_length(norm):
+    epsilon = {"linf": 0.1, "l2": 0.6}[norm]
+    expected = []
+    for image, label in zip(np.asarray(X, np.float64), np.asarray(Y), strict=True):
+        z, momentum = image, np.zeros_like(image)
+        for _ in range(5):
+            gradient = gradient_by_hand(z, label)
+            momentum = 0.9 * momentum + gradient / abs(gradient).sum()
+            if norm == "linf":
+                delta = z + 0.4 * epsilon * np.sign(momentum) - image
+                delta = np.clip(delta, -epsilon, epsilon)
+            else:
+                step = momentum / np.linalg.norm(momentum)
+                delta = z + 0.4 * epsilon * step - image
+                delta *= min(1, epsilon / np.linalg.norm(delta))
+            z = np.clip(image + delta, 0, 1)
+        expected.append(z)
+    sizes = {"epsilon": epsilon, "step_size": 0.4 * epsilon}
+    found = pgd(loss_fn, X, Y, num_steps=5, norm=norm, momentum=0.9, **sizes)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_mi_fgsm_is_that_of_foolbox():
+    def logits(x):
+        return jnp.tanh(x.reshape(len(x), -1) @ W1) @ W2
+
+    with foolbox_model(logits) as (foolbox, model):
+
+        class MIFGSM(foolbox.attacks.LinfMomentumIterativeFastGradientMethod):
+            """Foolbox sums signs, where the paper sums gradients of L1 norm 1."""
+
+            def normalize(self, gradients, *, x, bounds):
+                return gradients / gradients.abs().sum((1, 2, 3), keepdims=True)
+
+        attack = MIFGSM(momentum=0.8, rel_stepsize=0.1, steps=10)
+        expected, _ = of_foolbox(foolbox, attack, model, X, Y, epsilons=0.1)
+    found = attacks.mi_fgsm(loss_fn, X, Y, epsilon=0.1, momentum=0.8)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-37, 1e37])
+def test_momentum_does_not_know_the_scale_of_the_loss(scale):
+    loss = linear(scale * jnp.sign(WEIGHTS))
+    found = attacks.mi_fgsm(loss, X, Y, epsilon=0.1, num_steps=2)
+    chex.assert_trees_all_close(found, attacks.fgsm(loss, X, Y, epsilon=0.1), atol=1e-6)
+    assert not np.array_equal(found, X)
 
 
 def test_an_l2_size_per_channel_is_an_ellipsoid():
@@ -545,6 +595,11 @@ BAD = {
     "negative step": ({"step_size": -0.1}, "step_size=-0.1 is outside .*targeted"),
     "infinite step": ({"step_size": np.inf}, "step_size=inf is outside"),
     "norm": ({"norm": "l1"}, "norm='l1' is unknown; choose one of 'linf', 'l2'"),
+    "negative momentum": ({"momentum": -1.0}, r"momentum=-1.0 is outside \[0, inf\)"),
+    "two memories": (
+        {"momentum": 0.9, "accumulate": True},
+        "momentum=0.9 does not go with accumulate=True",
+    ),
     "no step": ({"num_steps": 0}, "num_steps=0 is not a whole number of at least 1"),
     "a step that is True": ({"num_steps": True}, "num_steps=True is not a whole"),
     "bounds": ({"bounds": (1.0, 0.0)}, r"bounds=\(1.0, 0.0\) must be \(low, high\)"),
@@ -563,11 +618,15 @@ def test_bad_input_is_refused(change, message):
         attacks.pgd(loss_fn, **(good | change))
 
 
-def test_bad_input_is_refused_by_fgsm_too():
+def test_bad_input_is_refused_by_one_step_and_with_momentum_too():
     with pytest.raises(ValueError, match=r"^epsilon=8 is outside \[0, 1\]"):
         attacks.fgsm(loss_fn, X, Y, epsilon=8)
     with pytest.raises(ValueError, match=r"a pixel of x=.* is outside \[0, 1\]"):
         attacks.fgsm(loss_fn, 255 * X, Y, epsilon=0.1)
+    with pytest.raises(ValueError, match="epsilon='8/255' is not a number"):
+        attacks.mi_fgsm(loss_fn, X, Y, epsilon="8/255")
+    with pytest.raises(ValueError, match="num_steps=0 is not a whole number"):
+        attacks.mi_fgsm(loss_fn, X, Y, epsilon=0.1, num_steps=0)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,29 @@ def test_probabilities_given_as_scores_are_warned_of():
     assert "look like probabilities of a softmax" in warning
 
 
+def test_scores_that_differ_from_call_to_call_are_warned_of():
+    calls = iter(range(100))
+
+    def noise(x):
+        return np.full((len(x), 1), 0.1 * next(calls), np.float32)
+
+    def scores(x):
+        shape = jax.ShapeDtypeStruct((len(x), 1), np.float32)
+        drawn = jax.pure_callback(noise, shape, x)
+        return classifier.scores(x) + drawn * jnp.array([[1.0, -1.0, 0.0]])
+
+    (warning,) = checks.input_warnings(gives(scores), split, EPSILONS)
+    assert "differ from call to call: the classifier is random" in warning
+
+
+def test_scores_that_depend_on_the_batch_are_warned_of():
+    def scores(x):
+        return classifier.scores(x - x.mean(axis=0, keepdims=True))
+
+    (warning,) = checks.input_warnings(gives(scores), split, EPSILONS)
+    assert "depend on the other images of its batch" in warning
+
+
 @CASES
 @given(seed=st.integers(0, 999), classes=st.integers(2, 5))
 def test_one_row_that_is_no_distribution_is_enough_to_be_quiet(seed, classes):
@@ -132,7 +155,7 @@ def test_scores_of_the_first_images_are_enough():
         return x[:, 0, 0, :] @ jnp.ones((1, 3))
 
     checks.input_warnings(gives(scores), split, {}, num_examples=5)
-    assert seen == [(5, 4, 4, 1)]
+    assert seen == [(5, 4, 4, 1), (3, 4, 4, 1)]
 
 
 def test_two_classifiers_of_one_structure_are_one_compile():
@@ -147,4 +170,4 @@ def test_two_classifiers_of_one_structure_are_one_compile():
         model = bind(softmax().at({}, 1.0), predict)
         assert isinstance(model, Classifier)
         assert checks.input_warnings(model, split, {}) == []
-    assert len(count) == 1
+    assert len(count) == 2  # One a shape.

@@ -19,7 +19,7 @@ from robustlabels.evaluation.diagnostics import make_diagnosis
 PIXELS, EPSILON, STEPS = 32, 0.1, 20
 RNG = np.random.default_rng(0)
 PLANE = RNG.choice([-1.0, 1.0], PIXELS) * RNG.uniform(0.5, 1.5, PIXELS)
-MODES = ["plain", "sure", "tiny", "rounded", "comb", "slow", "flat"]
+MODES = ["plain", "sure", "tiny", "rounded", "comb", "slow", "flat", "stairs"]
 traces = []
 
 
@@ -58,7 +58,9 @@ def height(x):
 
 def scores_of(mode, x):
     seen = jnp.where(mode == MODES.index("rounded"), jnp.round(x), x)
-    return jnp.stack([-height(seen), height(seen)], axis=1)
+    there = height(seen)
+    there = jnp.where(mode == MODES.index("stairs"), jnp.round(8 * there) / 8, there)
+    return jnp.stack([-there, there], axis=1)
 
 
 def loss_of(mode, x, labels):
@@ -91,6 +93,7 @@ def loss_of(mode, x, labels):
             comb,
             slow,
             lambda: jnp.zeros(len(x)),
+            lambda: cross_entropy(scores),
         ],
     )
 
@@ -153,6 +156,7 @@ def seen(finding):
         ),
         ("tiny", {"scaling_changes_result"}),
         ("rounded", {"stands_at_large_epsilon"}),
+        ("stairs", {"black_box_beats_white_box"}),
         ("comb", {"more_steps_weaker", "margin_beats_own"}),
         ("slow", {"more_steps_stronger", "margin_beats_own"}),
         ("flat", {"margin_beats_own", "restarts_matter", "stands_at_large_epsilon"}),
@@ -286,6 +290,7 @@ def test_what_a_finding_says(found):
             "num_steps": STEPS,
             "relative_step_size": 0.1,
             "num_restarts": 5,
+            "num_queries": 10 * STEPS,
         }
         assert finding.values["warnings"] == []
         text = json.dumps(finding.values, allow_nan=False)

@@ -90,7 +90,7 @@ def test_the_finding_of_a_seed_is_the_one_over_most_examples(tmp_path):
 
 def test_the_strongest_attack_comes_first(tmp_path):
     (run,) = read_runs([make_run(tmp_path / "run", seeds=(0, 1))])
-    assert list(run.adversarial()) == [("pgd", "margin"), ("fgsm", "own")]
+    assert list(run.by_attack("adversarial")) == [("pgd", "margin"), ("fgsm", "own")]
 
 
 def test_a_sweep_of_the_sample(tmp_path):
