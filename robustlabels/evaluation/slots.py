@@ -28,6 +28,20 @@ def _row(images: Array, slot: Any) -> Array:
     return images[slot]
 
 
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _stored(leaf: Array) -> np.ndarray:
+    """A leaf of a state for a file, keys as their bits."""
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _restored(array: np.ndarray, like: Any) -> Array | np.ndarray:
+    """What `_stored` was given."""
+    return jax.random.wrap_key_data(array) if _is_key(like) else array
+
+
 class Slots:
     """A split under attack: who is in which slot, and what is known of whom.
 
@@ -169,7 +183,7 @@ class Slots:
             "finished": self.finished,
             "example": self._example,
             "left": self._left,
-            **{f"state_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)},
+            **{f"state_{i}": _stored(leaf) for i, leaf in enumerate(leaves)},
             **to_arrays(self.outcome),
         }
 
@@ -178,7 +192,10 @@ class Slots:
         self._example, self._left = start["example"], start["left"]
         self._upload(images=True)
         like = jax.eval_shape(self._programs.begin, self._shared, self._examples)
-        leaves = [start[f"state_{i}"] for i in range(len(jax.tree.leaves(like)))]
+        leaves = [
+            _restored(start[f"state_{i}"], leaf)
+            for i, leaf in enumerate(jax.tree.leaves(like))
+        ]
         state = jax.tree.unflatten(jax.tree.structure(like), leaves)
         self._state = parallel.split(state, self._mesh)
 

@@ -17,11 +17,15 @@ from robustlabels.objective import Classifier
 
 EPSILONS = [0.0, 0.02, 0.05, 0.12]
 KEY = jax.random.key(11)
-STEPS = {"pgd": 23, "fgsm": 1, "noise": 0}
+STEPS = {"pgd": 23, "fgsm": 1, "noise": 0}  # Of those that are run alone, too.
+# Of an example: steps at four epsilons, at least one at each; a search is one for all.
+UNITS = {"pgd": 4 * 23, "fgsm": 4, "noise": 4, "square": 4 * 23, "ddn": 23}
 ATTACKS = {
     "pgd": budgets.pgd(num_steps=23, relative_step_size=0.1),
     "fgsm": budgets.fgsm(),
     "noise": budgets.uniform_noise(),
+    "square": budgets.square(num_steps=23),
+    "ddn": budgets.ddn(num_steps=23),
 }
 ONE, TWO = (parallel.make_mesh(jax.devices()[:count]) for count in (1, 2))
 
@@ -249,6 +253,8 @@ class Countdown:
         ("pgd", ONE, 4),
         ("pgd", TWO, 3),
         ("noise", ONE, 1),
+        ("square", TWO, 4),
+        ("ddn", ONE, 4),
     ],
 )
 def test_what_was_stopped_goes_on_to_the_same_outcome(name, mesh, calls, tmp_path):
@@ -392,7 +398,7 @@ def test_progress_adds_up(name):
     told = []
     run(name, advance=told.append)
     total = attacker(name).num_units(split, EPSILONS)
-    assert sum(told) == total == 23 * 4 * max(STEPS[name], 1)
+    assert sum(told) == total == 23 * UNITS[name]
     assert all(units >= 0 for units in told)
 
 
