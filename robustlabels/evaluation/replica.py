@@ -174,7 +174,7 @@ class Replica:
         distances = [
             _of_distances(digests[loss])
             for loss, attacker in attackers.items()
-            if attacker.minimum
+            if attacker.minimum and gradients is None
         ]
         kept = self._kept([*digests.values()], distances, worst if followed else None)
         if kept is not None:
@@ -212,7 +212,8 @@ class Replica:
             )
             finding = self.book.finding(digests[loss])
             yield finding or self._adversarial(outcome, digests[loss], took, **cell)
-            if attacker.minimum:
+            # Of an ensemble a search sees only what still stands.
+            if attacker.minimum and gradients is None:
                 digest = _of_distances(digests[loss])
                 finding = self.book.finding(digest)
                 yield finding or self._minimum(outcome, digest, took, **cell)

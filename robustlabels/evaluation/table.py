@@ -170,7 +170,9 @@ def _distances(everything: Iterable[Record | Finding]) -> list[str]:
     for each in everything:
         if isinstance(each, Finding) and each.kind == "minimum_distortion":
             found, l2, rms = (each.values[k] for k in ("found", "l2", "rms"))
-            line = f"{each.parameters['attack']}: {found} of {each.n} nearest images"
+            attack, loss = each.parameters["attack"], each.parameters["loss"]
+            name = attack if loss == "none" else f"{attack}, {loss}"
+            line = f"{name}: {found} of {each.n} nearest images"
             if l2:
                 line += f", median L2 {l2['median']:.4g}, mean RMS {rms['mean']:.4g}"
             lines.append(f"{line}.")

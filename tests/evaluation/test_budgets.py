@@ -270,5 +270,5 @@ def test_the_standard_ensemble_leaves_no_more_than_its_stages():
     left = [r.value for r in found if isinstance(r, Record)]
     assert left == sorted(left, reverse=True)
     assert left[-1] < left[0]
-    (distances,) = [f for f in found if getattr(f, "kind", "") == "minimum_distortion"]
-    assert distances.values["linf"]["median"] > 0
+    # What FAB sees of an ensemble is no sample of distances.
+    assert not [f for f in found if getattr(f, "kind", "") == "minimum_distortion"]

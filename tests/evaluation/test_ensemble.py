@@ -3,11 +3,18 @@
 import jax
 import numpy as np
 import pytest
-from small_classifier import classifier, split
+from small_classifier import batch, classifier, split
 
-from robustlabels import parallel
+from robustlabels import attacks, parallel
 from robustlabels._stopping import Stopped
-from robustlabels.evaluation import Finding, Record, budgets, make_attacker, measure
+from robustlabels.evaluation import (
+    Finding,
+    Record,
+    budgets,
+    make_attacker,
+    measure,
+    render_table,
+)
 from robustlabels.evaluation.budgets import Ensemble, Stage
 
 EPSILONS = {"0.02": 0.02, "0.05": 0.05, "0.12": 0.12}
@@ -144,3 +151,24 @@ def test_an_ensemble_takes_epsilons_of_normalised_images():
     np.testing.assert_array_equal(outcome.fallen, halved.fallen)
     assert not Ensemble(stages).unit_range
     assert Ensemble(STAGES).unit_range
+
+
+def test_a_search_tells_its_distances():
+    search = {"ddn": (budgets.ddn(num_steps=15), {"name": "ddn"})}
+    pairs = [(IDENTITY, classifier)]
+    found = list(measure(pairs, split, search, epsilons=EPSILONS, losses=["margin"]))
+    (finding,) = [f for f in found if getattr(f, "kind", "") == "minimum_distortion"]
+    x, y = batch
+    alone = attacks.ddn(classifier.margin, classifier.scores, x, y, num_steps=15)
+    right = np.asarray(classifier.scores(x)).argmax(1) == np.asarray(y)
+    expected = np.asarray(alone.distortion)[right]
+    assert finding.n == right.sum()
+    assert finding.values["found"] == np.isfinite(expected).sum()
+    l2 = finding.values["l2"]
+    assert l2["median"] == pytest.approx(np.median(expected), abs=1e-5)
+    assert finding.values["rms"]["mean"] == pytest.approx(expected.mean() / 4, abs=1e-5)
+    for record in found:
+        if isinstance(record, Record) and record.attack == "ddn":
+            fell = np.sum(expected <= EPSILONS[record.epsilon] * (1 + 1e-5))
+            assert record.value == (right.sum() - fell) / 23
+    assert "ddn, margin: " in render_table(found)
