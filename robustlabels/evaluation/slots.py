@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int, Key
@@ -39,7 +40,7 @@ def _stored(leaf: Array) -> np.ndarray:
 
 def _restored(array: np.ndarray, like: Any) -> Array | np.ndarray:
     """What `_stored` was given."""
-    return jax.random.wrap_key_data(array) if _is_key(like) else array
+    return jax.random.wrap_key_data(jnp.asarray(array)) if _is_key(like) else array
 
 
 class Slots:
