@@ -56,6 +56,11 @@ ATTACKS = {
 # File and argument of the config, and the first lines of the protocol.
 DATA = {
     "digits": (
+        "digits_labels.py:mlp,{}",
+        "The 8 x 8 digits of scikit-learn, 1,123 / 225 / 449; an MLP of 256, 256 and "
+        "64 units.",
+    ),
+    "digits_cnn": (
         "digits_labels.py:cnn,{}",
         "The 8 x 8 digits of scikit-learn, 1,123 / 225 / 449; a CNN of 16 and 32 "
         "channels and 64 features.",
@@ -110,7 +115,7 @@ def config_of(
     config.evaluation.epsilons = EPSILONS
     config.evaluation.attacks = {name: ATTACKS[name] for name in args.attacks}
     config.evaluation.update(noise_images=0, fooling_images=0)
-    if args.attacks and args.data != "digits":
+    if args.attacks and not args.data.startswith("digits"):
         config.evaluation.num_examples = ATTACKED
     return override(config, flags)
 
