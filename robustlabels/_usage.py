@@ -72,7 +72,7 @@ prints a table and renews the report. What was measured already is not measured 
 
 Attacks within a ball: fgsm, pgd, mi_fgsm, apgd, apgd_targeted, square, and the noises
 gaussian_noise and uniform_noise. Searches for the nearest image, which need no
-epsilon: carlini_wagner, ddn, fmn, deepfool, fab, fab_targeted and
+epsilon: minimum_distortion, carlini_wagner, ddn, fmn, deepfool, fab, fab_targeted,
 hop_skip_jump. The ensemble to quote: standard, which is AutoAttack and Auto-PGD along
 the own loss and the margin. An attack is a name of your own and the fields of one of
 these. Epsilons are numbers or fractions, with commas.
@@ -94,7 +94,7 @@ with a heat map, and NAME.npz with the images for each model, which
 
   --workdirs        folders of runs on the same data
   --out             folder for the results
-  --attack          ddn by default, or another attack of `evaluate`;
+  --attack          minimum_distortion by default, or another attack of `evaluate`;
                     --attack.num_steps=20 changes a field of it
   --loss            what it ascends, where it follows a loss: own, margin,
                     cross_entropy or dlr

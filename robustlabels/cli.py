@@ -181,7 +181,7 @@ def _transfer(arguments: list[str], stop: Signals) -> None:
         found = transfer.run(
             folders,
             out,
-            attack={"name": name or "ddn", **attack},
+            attack={"name": name or "minimum_distortion", **attack},
             loss=numbers["loss"],
             epsilon=_number("epsilon", numbers["epsilon"]),
             rms=[_number("rms", v) for v in numbers["rms"].split(",") if v],

@@ -66,7 +66,7 @@ def call(
     if epsilons is None and attack.minimum is None:
         raise ValueError(
             "epsilons=None is for searches for the nearest image, such as "
-            "budgets.deepfool(); give this attack a number."
+            "budgets.minimum_distortion(); give this attack a number."
         )
 
     @jax.jit

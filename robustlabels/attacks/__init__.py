@@ -56,6 +56,10 @@ from robustlabels.attacks.iteration import (
     run,
     targeted,
 )
+from robustlabels.attacks.minimum_distortion import (
+    minimum_distortion,
+    minimum_distortion_iteration,
+)
 from robustlabels.attacks.nearest import (
     MinimumDistortion,
     root_mean_square,
@@ -106,6 +110,8 @@ __all__ = [
     "hop_skip_jump",
     "hop_skip_jump_iteration",
     "mi_fgsm",
+    "minimum_distortion",
+    "minimum_distortion_iteration",
     "nth_wrong_class",
     "pgd",
     "pgd_iteration",

@@ -74,6 +74,14 @@ CASES = {
             classifier.margin, x, y, epsilon=EPSILON, key=KEY, num_steps=20, p_init=0.5
         ),
     ),
+    "minimum_distortion": (
+        budgets.minimum_distortion(num_steps=9, num_searches=4, num_targets=1),
+        lambda f, x, y: (
+            attacks.minimum_distortion(
+                f, classifier.scores, x, y, num_steps=9, num_searches=4, num_targets=1
+            ).x_adv
+        ),
+    ),
     "ddn": (
         budgets.ddn(num_steps=5, levels=256),
         lambda f, x, y: (
@@ -169,6 +177,7 @@ def test_the_defaults_are_those_that_are_documented():
         ("apgd", True, True),
         ("apgd in l2 from the image", True, False),
         ("square", False, True),
+        ("minimum_distortion", True, False),
         ("ddn", True, False),
         ("fab", False, False),
     ],

@@ -61,6 +61,22 @@ def test_targets_lead_where_they_say():
     assert np.mean(np.asarray(gains) > 0) > 0.9
 
 
+def test_a_search_towards_a_class_ends_there():
+    found = craft(
+        budgets.minimum_distortion(targeted=True),
+        lambda c: attacks.targeted(c.loss),
+        classifier,
+        split,
+        epsilon=0.0,
+        key=jax.random.key(0),
+        mesh=MESH,
+        towards=np.ones(23, np.int32),
+    )
+    assert np.all(np.asarray(classifier.scores(found)).argmax(1) == 1)
+    there = np.asarray(classifier.scores(CLEAN)).argmax(1) == 1
+    np.testing.assert_array_equal(found[there], CLEAN[there])
+
+
 def test_a_search_leaves_clean_what_is_wrong_already():
     found = made_for(classifier, budgets.deepfool(num_steps=20))
     wrong = np.asarray(classifier.scores(CLEAN)).argmax(1) != LABELS

@@ -15,6 +15,7 @@ from robustlabels.evaluation.budgets.nearest import (
     fab_targeted,
     fmn,
     hop_skip_jump,
+    minimum_distortion,
 )
 from robustlabels.evaluation.budgets.standard import standard
 from robustlabels.evaluation.budgets.within import (
@@ -41,6 +42,7 @@ __all__ = [
     "gaussian_noise",
     "hop_skip_jump",
     "mi_fgsm",
+    "minimum_distortion",
     "pgd",
     "square",
     "standard",

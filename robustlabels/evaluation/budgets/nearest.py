@@ -15,6 +15,7 @@ __all__ = [
     "fab_targeted",
     "fmn",
     "hop_skip_jump",
+    "minimum_distortion",
 ]
 
 
@@ -204,6 +205,40 @@ def hop_skip_jump(
         ),
         norm,
     )
+
+
+def minimum_distortion(
+    *,
+    num_steps: int = 200,
+    num_searches: int = 15,
+    num_targets: int = 9,
+    targeted: bool = False,
+) -> Attack:
+    """`attacks.minimum_distortion`, box-constrained L-BFGS in L2.
+
+    Args:
+      num_steps: for each class, at least 1.
+      num_searches: how many weights of the distance are tried for each class.
+      num_targets: how many of the best wrong classes are tried, at least 1.
+      targeted: whether it leads towards another class, drawn at random.
+
+    >>> minimum_distortion().minimum
+    'l2'
+    """
+
+    def make(loss_fn, scores_fn, key):
+        del key
+        # The search descends the loss of a class, and is given what leads there.
+        return attacks.minimum_distortion_iteration(
+            attacks.targeted(loss_fn) if targeted else loss_fn,
+            scores_fn,
+            targeted=targeted,
+            num_steps=num_steps,
+            num_searches=num_searches,
+            num_targets=num_targets,
+        )
+
+    return _search(make, "l2", follows_loss=True)._replace(targeted=targeted)
 
 
 def _search(
