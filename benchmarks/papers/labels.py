@@ -87,8 +87,9 @@ PROTOCOL = (
     "test images count, of digits all. Epsilons are standard deviations of the "
     "training images, as in the paper; images stay in their box, which the paper's do "
     "not. FGSM and five steps of a fifth of epsilon follow the label's own loss, as in "
-    "the paper; worst is the worst per example over the own loss, the margin, "
-    "cross-entropy of tempered scores and the difference of logits ratio."
+    "the paper; worst is the worst per example over the losses that the row names, of "
+    "the own loss, the margin, cross-entropy of tempered scores and the difference of "
+    "logits ratio."
 )
 
 
@@ -138,6 +139,7 @@ def row(name: str, folder: pathlib.Path) -> study.Row:
         "accuracy": study.summary(100 * r.value for r in records if r.attack == "none"),
         "ece": study.summary(100 * v["expected_calibration_error"] for v in clean),
         "examples": max(r.n for r in records),
+        "losses": list(stored.evaluation.losses),
         "under": {
             attack: {loss: _curve(records, attack, loss) for loss in ("own", "worst")}
             for attack in stored.evaluation.attacks
