@@ -268,10 +268,50 @@ def test_momentum_sums_decayed_gradients_of_one_length(norm):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_mi_fgsm_is_that_of_foolbox():
-    def logits(x):
-        return jnp.tanh(x.reshape(len(x), -1) @ W1) @ W2
+def logits(x):
+    return jnp.tanh(x.reshape(len(x), -1) @ W1) @ W2
 
+
+def test_fgsm_is_that_of_foolbox_to_the_bit():
+    with foolbox_model(logits) as (foolbox, model):
+        attack = foolbox.attacks.LinfFastGradientAttack(random_start=False)
+        expected, _ = of_foolbox(foolbox, attack, model, X, Y, epsilons=0.1)
+    free = attacks.fgsm(loss_fn, X, Y, epsilon=0.1, bounds=(-np.inf, np.inf))
+    # Foolbox projects a point that is in the ball already, which rounds once more.
+    x, size = np.asarray(X), np.float32(0.1)
+    projected = x + np.clip(np.asarray(free) - x, -size, size)
+    np.testing.assert_array_equal(np.clip(projected, 0, 1), expected)
+    found = attacks.fgsm(loss_fn, X, Y, epsilon=0.1)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_pgd_without_a_random_start_is_the_basic_iterative_method_of_foolbox(norm):
+    name = {"linf": "Linf", "l2": "L2"}[norm] + "BasicIterativeAttack"
+    with foolbox_model(logits) as (foolbox, model):
+        attack = getattr(foolbox.attacks, name)(
+            abs_stepsize=0.03, steps=10, random_start=False
+        )
+        expected, _ = of_foolbox(foolbox, attack, model, X, Y, epsilons=0.1)
+    options = {"epsilon": 0.1, "step_size": 0.03, "norm": norm}
+    found = pgd(loss_fn, X, Y, num_steps=10, **options)
+    np.testing.assert_allclose(found, expected, atol={"linf": 1e-6, "l2": 1e-5}[norm])
+
+
+def test_pgd_fools_as_many_as_that_of_foolbox():
+    x = jnp.asarray(np.random.default_rng(1).uniform(size=(1000, *SHAPE)), jnp.float32)
+    y = jnp.argmax(logits(x), axis=-1).astype(jnp.int32)
+    with foolbox_model(logits) as (foolbox, model):
+        attack = foolbox.attacks.LinfPGD(abs_stepsize=0.03, steps=10)
+        _, success = of_foolbox(foolbox, attack, model, x, y, epsilons=0.15)
+    options = {"epsilon": 0.15, "step_size": 0.03, "key": KEY}
+    found = pgd(loss_fn, x, y, num_steps=10, **options)
+    fooled = np.mean(np.asarray(logits(found)).argmax(-1) != y)
+    assert 0.2 < fooled < 0.8
+    assert abs(fooled - success.mean()) < 0.02
+
+
+def test_mi_fgsm_is_that_of_foolbox():
     with foolbox_model(logits) as (foolbox, model):
 
         class MIFGSM(foolbox.attacks.LinfMomentumIterativeFastGradientMethod):
