@@ -25,7 +25,7 @@ from timing import Row, add_output, compare, report, stopwatch
 from robustlabels import attacks, models, objective
 from robustlabels.data import Dataset, Split, as_float
 
-EPSILON, STEPS, QUERIES = 0.1, 40, 500
+EPSILON, STEPS, QUERIES = 0.1, 40, 200
 SEARCHES, SEARCH_STEPS = 3, 50
 EPSILONS = [i / 40 for i in range(1, 9)]
 DEPTH, SIDE = 20, 32
@@ -46,9 +46,9 @@ def there(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def trained(name: str, model: models.Network, data: Dataset, number: int) -> Setting:
+def trained(name: str, start: models.Network, data: Dataset, number: int) -> Setting:
     """A net after two epochs of Adam, and the first images that it is right about."""
-    workloads.fit(model, objective.softmax(), data)
+    model: Any = workloads.fit(start, objective.softmax(), data).models[0]
     classifier = classifier_of(model, objective.softmax())
     x, y = as_float(data.test.images[:]), data.test.labels
     right = np.flatnonzero(np.asarray(classifier.scores(x)).argmax(1) == y)[:number]
@@ -68,10 +68,10 @@ def trained(name: str, model: models.Network, data: Dataset, number: int) -> Set
 
 
 def small() -> Setting:
-    """The CNN and 128 images."""
+    """The CNN and 64 images."""
     data = workloads.dataset(50 * workloads.BATCH_SIZE)
     data = data._replace(test=workloads.split(200))
-    return trained("CNN", workloads.cnn(), data, 128)
+    return trained("CNN", workloads.cnn(), data, 64)
 
 
 def residual() -> Setting:
@@ -311,7 +311,7 @@ def apgd(setting: Setting) -> dict[str, Callable]:
 
 
 def square(setting: Setting) -> dict[str, Callable]:
-    """Five hundred queries."""
+    """Two hundred queries."""
     runs = {
         "attacks.square": ours(
             setting,

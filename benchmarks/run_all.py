@@ -3,7 +3,8 @@
     python benchmarks/run_all.py
     python benchmarks/run_all.py losses attacks
 
-Those that are not named keep the results that are there.
+Those that are not named keep the results that are there. `minimum` needs MNIST, and
+`peers` the extra of that name.
 """
 
 import argparse
@@ -24,6 +25,8 @@ BENCHMARKS = (
     "training",
     "evaluation",
     "runs",
+    "minimum",
+    "peers",
 )
 
 

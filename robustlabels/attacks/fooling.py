@@ -75,7 +75,8 @@ def fooling(
 
     >>> from robustlabels import objective
     >>> model = objective.bind(objective.softmax().at({}, 1.0), lambda x: 20 * x)
-    >>> result = fooling(*model, jnp.array([[0.9, 0.1]]), jnp.array([1]))
+    >>> functions = model.loss, model.scores, model.confidence
+    >>> result = fooling(*functions, jnp.array([[0.9, 0.1]]), jnp.array([1]))
     >>> print(result.success, result.steps)
     [ True] [2]
     """
@@ -105,7 +106,7 @@ def fooling_iteration(
 
     >>> from robustlabels import objective
     >>> model = objective.bind(objective.softmax().at({}, 1.0), lambda x: 20 * x)
-    >>> iteration = fooling_iteration(*model)
+    >>> iteration = fooling_iteration(model.loss, model.scores, model.confidence)
     >>> state = iteration.init(jnp.array([[0.9, 0.1]]), jnp.array([1]))
     >>> print(iteration.result(iteration.step(state)).steps)
     [1]

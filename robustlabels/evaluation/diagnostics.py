@@ -265,12 +265,13 @@ def _scaled(classifier: Classifier, scale: float) -> Classifier:
 
     The factor is an array, so that all multiples share a compile.
     """
-    loss = Partial(_multiple, np.float32(scale), classifier.loss)
-    return classifier._replace(loss=loss)
+    objective = classifier.objective
+    loss = Partial(_multiple, np.float32(scale), objective.loss)
+    return classifier._replace(objective=objective._replace(loss=loss))
 
 
-def _multiple(scale, loss, x, labels):
-    return scale * loss(x, labels)
+def _multiple(scale, loss, outputs, labels):
+    return scale * loss(outputs, labels)
 
 
 def _look(classifier: Classifier, x: Array, labels: Array) -> dict[str, Array]:

@@ -224,7 +224,9 @@ def over(
 def make_shared(classifier: Classifier, key: Key[Array, ""]) -> Shared:
     """What all slots need, on no device in particular.
 
-    >>> make_shared(Classifier(len, len, len), jax.random.key(0)).levels
+    >>> from robustlabels import objective
+    >>> model = objective.bind(objective.softmax().at({}, 1.0), lambda x: x)
+    >>> make_shared(model, jax.random.key(0)).levels
     np.float32(255.0)
     """
     return Shared(classifier, key, np.float32(255))

@@ -33,15 +33,31 @@ class Objective(NamedTuple):
 class Classifier(NamedTuple):
     """The same as functions of images: all that attacks and evaluation ever see.
 
+    As a pytree it has the model's arrays once, whatever is asked of it: a program that
+    is given a classifier and needs loss and scores runs the model once.
+
     Attributes:
-      loss: (x, labels) -> [batch].
-      scores: (x) -> [batch, classes].
-      confidence: (x) -> [batch] in [0, 1].
+      objective: what the outputs mean.
+      predict: (x) -> outputs.
     """
 
-    loss: Callable
-    scores: Callable
-    confidence: Callable
+    objective: Objective
+    predict: Callable
+
+    @property
+    def loss(self) -> Callable:
+        """(x, labels) -> [batch]."""
+        return Partial(_loss_of_images, self.objective.loss, self.predict)
+
+    @property
+    def scores(self) -> Callable:
+        """(x) -> [batch, classes]."""
+        return Partial(_of_images, self.objective.scores, self.predict)
+
+    @property
+    def confidence(self) -> Callable:
+        """(x) -> [batch] in [0, 1]."""
+        return Partial(_of_images, self.objective.confidence, self.predict)
 
     def margin(
         self, x: Float[Array, "batch ..."], labels: Int[Array, " batch"]
@@ -94,11 +110,7 @@ def bind(objective: Objective, predict: Callable) -> Classifier:
     """
     if not isinstance(predict, Partial):
         predict = Partial(predict)
-    return Classifier(
-        loss=Partial(_loss_of_images, objective.loss, predict),
-        scores=Partial(_of_images, objective.scores, predict),
-        confidence=Partial(_of_images, objective.confidence, predict),
-    )
+    return Classifier(objective, predict)
 
 
 def _loss_of_images(loss, predict, x, labels):

@@ -175,7 +175,8 @@ def test_a_target_out_of_reach_is_a_failure_after_all_steps():
 
     model = objective.bind(objective.softmax().at({}, 1.0), never)
     target = jnp.full(BATCH, 3)
-    result = attacks.fooling(*model, NOISE, target, num_steps=7, confidence=0.0)
+    functions = model.loss, model.scores, model.confidence
+    result = attacks.fooling(*functions, NOISE, target, num_steps=7, confidence=0.0)
     assert not np.any(result.success)
     np.testing.assert_array_equal(result.steps, 7)
     assert np.all(np.isfinite(result.x))
@@ -208,7 +209,8 @@ def test_a_classifier_is_an_argument_of_jit():
     @jax.jit
     def attack(classifier, x, target):
         traces.append(x)
-        return attacks.fooling(*classifier, x, target, step_size=0.1)
+        functions = classifier.loss, classifier.scores, classifier.confidence
+        return attacks.fooling(*functions, x, target, step_size=0.1)
 
     family = objective.softmax()
     for w in [W, W[:, ::-1]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_classifier import classifier, split
+from small_classifier import classifier, split, with_functions
 
 from robustlabels.data import Split
 from robustlabels.evaluation import checks
@@ -18,7 +18,7 @@ CASES = settings(deadline=None, max_examples=50, derandomize=True)
 
 
 def gives(scores_fn):
-    return classifier._replace(scores=jax.tree_util.Partial(scores_fn))
+    return with_functions(classifier, scores=jax.tree_util.Partial(scores_fn))
 
 
 @pytest.mark.parametrize("images", [split.images, FLOATS], ids=["bytes", "floats"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 from sklearn import metrics
-from small_classifier import classifier, outputs_of, split, weights
+from small_classifier import classifier, outputs_of, split, weights, with_functions
 
 from robustlabels import attacks, objective, parallel
 from robustlabels._stopping import Stopped
@@ -149,11 +149,12 @@ def test_noise_is_decided_image_by_image():
 
 
 def test_noise_fills_its_range():
-    means = objective.Classifier(
+    of_images = objective.Objective(
         loss=Partial(lambda x, y: x[:, 0, 0, 0]),
         scores=Partial(lambda x: x[:, 0, 0, :] * jnp.array([[1.0, -1.0]])),
         confidence=Partial(lambda x: (x[:, 0, 0, 0] - 2) / 3),
     )
+    means = objective.bind(of_images, lambda x: x)
     finding = confidence.noise(
         means, SHAPE, key=KEY, low=2.0, high=5.0, num_images=400, mesh=ONE, **COMMON
     )
@@ -166,8 +167,9 @@ def test_noise_fills_its_range():
 def test_fooling_images_are_those_of_the_public_attack_alone():
     finding, images = fooled()
     starts = drawn(14, 0, 1)
+    functions = CONFIDENT.loss, CONFIDENT.scores, CONFIDENT.confidence
     attack = jax.jit(
-        lambda x, y: attacks.fooling(*CONFIDENT, x, y, num_steps=4, step_size=0.2)
+        lambda x, y: attacks.fooling(*functions, x, y, num_steps=4, step_size=0.2)
     )
     success, steps, sure = [], [], []
     for i, start in enumerate(starts):
@@ -294,8 +296,8 @@ def test_it_stops_when_asked(measure):
         ),
         (
             lambda: confidence.clean(
-                classifier._replace(
-                    confidence=Partial(lambda x: jnp.full(len(x), jnp.nan))
+                with_functions(
+                    classifier, confidence=Partial(lambda x: jnp.full(len(x), jnp.nan))
                 ),
                 split,
                 class_names=NAMES,

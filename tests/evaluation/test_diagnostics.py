@@ -98,6 +98,10 @@ def loss_of(mode, x, labels):
     )
 
 
+def as_they_are(x):
+    return x
+
+
 def unsure(mode, x):
     del mode
     return jnp.full(len(x), 0.5)
@@ -105,11 +109,12 @@ def unsure(mode, x):
 
 def classifier_of(name):
     mode = jnp.asarray(MODES.index(name))
-    return objective.Classifier(
+    of_images = objective.Objective(
         loss=Partial(loss_of, mode),
         scores=Partial(scores_of, mode),
         confidence=Partial(unsure, mode),
     )
+    return objective.bind(of_images, as_they_are)
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +205,12 @@ def test_who_is_decided_like_grey_may_stand_at_any_epsilon():
         light = x.reshape(len(x), -1).max(axis=1)
         return jnp.stack([0.9 - light, light - 0.9], axis=1)
 
-    model = objective.Classifier(
+    of_images = objective.Objective(
         loss=Partial(lambda x, y: jnp.zeros(len(x))),
         scores=Partial(scores),
         confidence=Partial(lambda x: jnp.ones(len(x))),
     )
+    model = objective.bind(of_images, as_they_are)
     images = np.repeat([0.1, 1.0], 6).reshape(12, 1, 1, 1).astype(np.float32)
     labels = np.repeat([0, 1], 6).astype(np.int32)
     diagnose = make_diagnosis(mesh=parallel.make_mesh(), num_steps=2)

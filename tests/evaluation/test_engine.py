@@ -13,7 +13,7 @@ from small_classifier import batch, classifier, outputs_of, rng, split, weights
 from robustlabels import attacks, data, objective, parallel
 from robustlabels._stopping import Stopped
 from robustlabels.evaluation import budgets, engine, make_attacker
-from robustlabels.objective import Classifier
+from robustlabels.objective import Objective, bind
 
 EPSILONS = [0.0, 0.02, 0.05, 0.12]
 KEY = jax.random.key(11)
@@ -176,11 +176,12 @@ def test_an_example_that_falls_on_the_way_has_fallen():
     def scores(x):
         return jnp.stack([wave(x), jnp.zeros(len(x))], axis=1)
 
-    bumpy = Classifier(
+    of_images = Objective(
         loss=Partial(lambda x, y: x.sum((1, 2, 3))),
         scores=Partial(scores),
         confidence=Partial(wave),
     )
+    bumpy = bind(of_images, lambda x: x)
     one = data.Split(np.full((1, 1, 1, 1), 0.5, np.float32), np.zeros(1, np.int32))
     # A pixel of 0.5 walks by 0.01 a step, and is decided wrongly from step 2 to 18.
     for num_steps, falls in ((1, False), (5, True), (30, True)):

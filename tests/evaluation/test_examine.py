@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from jax.tree_util import Partial
-from small_classifier import classifier, decisions, split
+from small_classifier import classifier, decisions, split, with_functions
 
 from robustlabels import parallel
 from robustlabels._stopping import Stopped
@@ -144,7 +144,7 @@ def test_without_an_attack_that_follows_a_loss_no_signs_are_looked_for():
 
 
 def test_what_makes_numbers_doubtful_is_said_loudly(capsys):
-    sure = classifier._replace(scores=Partial(softmax_of_scores))
+    sure = with_functions(classifier, scores=Partial(softmax_of_scores))
     pairs = [(IDENTITY, sure)]
     next(iter(examine(pairs, split, {}, epsilons={}, class_names=["a", "b", "c"])))
     assert "Beware: The scores look like prob" in capsys.readouterr().err

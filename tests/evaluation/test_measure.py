@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import scipy.stats
 from jax.tree_util import Partial
-from small_classifier import batch, classifier, outputs_of, split, weights
+from small_classifier import (
+    batch,
+    classifier,
+    outputs_of,
+    split,
+    weights,
+    with_functions,
+)
 
 from robustlabels import attacks, data, objective, parallel
 from robustlabels._stopping import Stopped
@@ -22,7 +29,7 @@ from robustlabels.evaluation import (
     read_records,
 )
 from robustlabels.evaluation.ascended import random_others
-from robustlabels.objective import Classifier
+from robustlabels.objective import Objective, bind
 
 EPSILONS = {"0": 0.0, "8/255": 8 / 255, "0.06": 0.06, "0.9": 0.9}
 SEED = 11
@@ -314,7 +321,8 @@ def test_replicas_need_no_compile_of_their_own():
         return classifier.loss(x, y)
 
     pairs = [
-        (identity, one._replace(loss=Partial(counted))) for identity, one in replicas()
+        (identity, with_functions(one, loss=Partial(counted)))
+        for identity, one in replicas()
     ]
     everything(pairs[:1], chosen=FGSM)
     once = len(losses)
@@ -468,11 +476,12 @@ def half_dead_loss(x, labels):
 
 
 def test_the_share_of_zero_gradients_is_that_of_the_split():
-    classifier = Classifier(
+    of_images = Objective(
         loss=Partial(half_dead_loss),
         scores=Partial(half_dead_scores),
         confidence=Partial(half_dead_confidence),
     )
+    classifier = bind(of_images, lambda x: x)
     pixels = split.images / 255
     dark = pixels[:, 0, 0, 0] <= 0.5
     dead = dark | (pixels[:, 1, 1, 0] <= 0.75)
@@ -492,7 +501,7 @@ def refuses(x):
     "attack", [budgets.fgsm(), budgets.pgd(), budgets.uniform_noise()]
 )
 def test_an_epsilon_above_one_is_refused_before_any_work(attack):
-    classifier = Classifier(*(Partial(refuses),) * 3)
+    classifier = bind(Objective(*(Partial(refuses),) * 3), refuses)
     message = r"epsilon=8.0 is outside \[0, 1\]. Pixels live in \[0, 1\], and mine ch"
     with pytest.raises(ValueError, match=message):
         measured(classifier, split, 8, {"mine": (attack, {})}, {"0": 0.0, "8": 8.0})

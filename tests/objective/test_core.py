@@ -101,11 +101,26 @@ def test_every_constructor_fills_every_field_with_partials(name):
     assert isinstance(built, objective.Objective)
     bound = objective.bind(built, predict_with)
     assert isinstance(bound, objective.Classifier)
-    fields = [*family, *built, *bound]
+    fields = [*family, *built, bound.loss, bound.scores, bound.confidence]
     assert len(fields) == 10
     assert all(isinstance(field, Partial) for field in fields)
     leaves = jax.tree.leaves(fields)
     assert all(isinstance(leaf, (jax.Array, float)) for leaf in leaves)
+
+
+def test_a_program_that_is_given_a_classifier_runs_the_model_once():
+    weights = jnp.ones((7, 3))
+    predict = Partial(lambda w, x: x @ w, weights)
+    bound = objective.bind(objective.softmax().at({}, 1.0), predict)
+    assert [leaf.shape for leaf in jax.tree.leaves(bound)] == [(7, 3)]
+
+    def all_of_it(classifier, x, y):
+        loss, scores = classifier.loss(x, y), classifier.scores(x)
+        return loss, scores, classifier.confidence(x), classifier.margin(x, y)
+
+    x, y = jnp.ones((5, 7)), jnp.zeros(5, jnp.int32)
+    compiled = jax.jit(all_of_it).lower(bound, x, y).compile().as_text()
+    assert compiled.count(" dot(") == 1
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -153,6 +153,9 @@ def fab_targeted(
 ) -> Attack:
     """FAB-T, Croce & Hein (2020): towards one after another of the best wrong classes.
 
+    An image counts where it is decided for the class that it is led to; in the
+    published code any wrong decision counts.
+
     Args:
       norm: "linf" or "l2".
       num_steps: for each class, at least 1.

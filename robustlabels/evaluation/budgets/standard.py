@@ -18,9 +18,10 @@ def standard(
     """AutoAttack, Croce & Hein (2020), and Auto-PGD along two more losses.
 
     APGD by cross-entropy, APGD-T, FAB-T and Square, each on what the ones before left
-    standing, as published; then APGD along the classifier's own loss and along the
-    margin, for outputs that are no logits. Cross-entropy is of scores that are brought
-    to one spread, for scores may be distances.
+    standing, as published but for what counts in FAB-T, see `fab_targeted`; then APGD
+    along the classifier's own loss and along the margin, for outputs that are no
+    logits. Cross-entropy is of scores that are brought to one spread, for scores may be
+    distances.
 
     Args:
       norm: "linf" or "l2".
