@@ -81,12 +81,12 @@ def main():
     )
     parser.add_argument("--data", default="mnist", help="data set (default: mnist)")
     parser.add_argument("--rounds", type=int, default=3, help="of all that is timed")
-    parser.add_argument("--images", type=int, default=50, help="for SciPy")
+    parser.add_argument("--images", type=int, default=60, help="for SciPy")
     parser.add_argument(
         "--at_once", type=int, default=1000, help="images in one program"
     )
     parser.add_argument("--searches", type=int, default=15, help="of SciPy, an image")
-    parser.add_argument("--most", type=int, default=500, help="steps of the training")
+    parser.add_argument("--most", type=int, default=100, help="steps of the training")
     add_output(parser)
     args = parser.parse_args()
     parts = intriguing.parts_of(data.load(args.data))

@@ -56,25 +56,28 @@ def distance_to_target(x, y):
     return -jnp.take_along_axis(scores, y[:, None], axis=1)[:, 0]
 
 
-CLASSIFIERS = {
-    "softmax": objective.bind(objective.softmax().at({}, 1.0), logits),
-    "glvq": objective.bind(objective.glvq(OWN).at({}, 1.0), distances),
-    "sng": objective.bind(objective.sng(OWN).at({}, 1.0), distances),
-    "distance": objective.bind(objective.glvq(OWN).at({}, 1.0), distances)._replace(
-        loss=distance_to_target
-    ),
+def functions_of(classifier):
+    return classifier.loss, classifier.scores, classifier.confidence
+
+
+GLVQ = functions_of(objective.bind(objective.glvq(OWN).at({}, 1.0), distances))
+FUNCTIONS = {
+    "softmax": functions_of(objective.bind(objective.softmax().at({}, 1.0), logits)),
+    "glvq": GLVQ,
+    "sng": functions_of(objective.bind(objective.sng(OWN).at({}, 1.0), distances)),
+    "distance": (distance_to_target, *GLVQ[1:]),
 }
 
 
 def fool(name, x=NOISE, target=TARGET, **arguments):
     arguments = {"num_steps": 300, "step_size": 0.05} | arguments
     attack = jax.jit(
-        lambda x, target: attacks.fooling(*CLASSIFIERS[name], x, target, **arguments)
+        lambda x, target: attacks.fooling(*FUNCTIONS[name], x, target, **arguments)
     )
     return attack(x, target)
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_noise_becomes_an_image_the_classifier_is_sure_about(name):
     result = fool(name)
     before, _ = decisions_by_hand(name, NOISE)
@@ -87,7 +90,7 @@ def test_noise_becomes_an_image_the_classifier_is_sure_about(name):
     assert result.x.max() <= 1
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
 def test_success_is_decision_and_confidence_and_nothing_else(name, confidence):
     result = fool(name, confidence=confidence, num_steps=4)
@@ -175,7 +178,7 @@ def test_a_target_out_of_reach_is_a_failure_after_all_steps():
 
     model = objective.bind(objective.softmax().at({}, 1.0), never)
     target = jnp.full(BATCH, 3)
-    functions = model.loss, model.scores, model.confidence
+    functions = functions_of(model)
     result = attacks.fooling(*functions, NOISE, target, num_steps=7, confidence=0.0)
     assert not np.any(result.success)
     np.testing.assert_array_equal(result.steps, 7)
@@ -191,7 +194,7 @@ def test_the_result_is_the_same_on_two_devices():
     mesh, spec = Mesh(np.array(jax.devices()[:2]), ("data",)), PartitionSpec("data")
 
     def attack(x, target):
-        return attacks.fooling(*CLASSIFIERS["softmax"], x, target, step_size=0.1)
+        return attacks.fooling(*FUNCTIONS["softmax"], x, target, step_size=0.1)
 
     plain = attack(NOISE, TARGET)
     shards = jax.jit(jax.shard_map(attack, mesh=mesh, in_specs=spec, out_specs=spec))
@@ -209,8 +212,7 @@ def test_a_classifier_is_an_argument_of_jit():
     @jax.jit
     def attack(classifier, x, target):
         traces.append(x)
-        functions = classifier.loss, classifier.scores, classifier.confidence
-        return attacks.fooling(*functions, x, target, step_size=0.1)
+        return attacks.fooling(*functions_of(classifier), x, target, step_size=0.1)
 
     family = objective.softmax()
     for w in [W, W[:, ::-1]]:
@@ -237,4 +239,4 @@ def test_a_classifier_is_an_argument_of_jit():
 def test_bad_input_is_refused(change, message):
     good = {"x": NOISE, "target": TARGET}
     with pytest.raises(ValueError, match=message):
-        attacks.fooling(*CLASSIFIERS["softmax"], **(good | change))
+        attacks.fooling(*FUNCTIONS["softmax"], **(good | change))
