@@ -3,8 +3,8 @@
     python benchmarks/run_all.py
     python benchmarks/run_all.py losses attacks
 
-Those that are not named keep the results that are there. `minimum` needs MNIST, and
-`peers` the extra of that name.
+Those that are not named keep the results that are there. `minimum`, which needs MNIST,
+and `peers`, which needs the extra of that name, run only if they are named.
 """
 
 import argparse
@@ -25,15 +25,14 @@ BENCHMARKS = (
     "training",
     "evaluation",
     "runs",
-    "minimum",
-    "peers",
 )
+WITH_NEEDS = ("minimum", "peers")
 
 
 def summary(folder: pathlib.Path) -> str:
     """The results in a folder, each under the machine and versions it was had with."""
     sections = []
-    for name in BENCHMARKS:
+    for name in (*BENCHMARKS, *WITH_NEEDS):
         path = folder / f"{name}.json"
         if not path.exists():
             continue
@@ -52,6 +51,7 @@ def summary(folder: pathlib.Path) -> str:
 
 def main():
     """Runs the scripts and puts their results together."""
+    everything = (*BENCHMARKS, *WITH_NEEDS)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,13 +60,13 @@ def main():
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"of {', '.join(BENCHMARKS)} (default: all)",
+        help=f"of {', '.join(everything)} (default: all but the last two)",
     )
     parser.add_argument("--rounds", help="as in each script; default: its own")
     args = parser.parse_args()
-    unknown = set(args.names) - set(BENCHMARKS)
+    unknown = set(args.names) - set(everything)
     if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: choose {', '.join(BENCHMARKS)}")
+        parser.error(f"{', '.join(sorted(unknown))}: choose {', '.join(everything)}")
     options = ["--output", str(args.output)]
     if args.rounds:
         options += ["--rounds", args.rounds]

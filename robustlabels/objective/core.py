@@ -1,6 +1,6 @@
 """What training descends and how its outputs decide, bound into one object.
 
-All fields are `jax.tree_util.Partial` over public functions, so objectives, classifiers
+All functions are `jax.tree_util.Partial` over public ones, so objectives, classifiers
 and families are pytrees: they can be arguments of `jax.jit`, be pickled and printed.
 """
 
@@ -34,7 +34,9 @@ class Classifier(NamedTuple):
     """The same as functions of images: all that attacks and evaluation ever see.
 
     As a pytree it has the model's arrays once, whatever is asked of it: a program that
-    is given a classifier and needs loss and scores runs the model once.
+    is given a classifier and needs loss and scores runs the model once. (Inside of a
+    loop XLA may run it for each: it hoists what does not change before it looks for
+    equal expressions.)
 
     Attributes:
       objective: what the outputs mean.
