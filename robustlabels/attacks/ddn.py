@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from robustlabels import _validate
+from robustlabels._composed import loss_and_scores
 from robustlabels.attacks import geometry
 from robustlabels.attacks.iteration import Iteration, LossFn, run
 from robustlabels.attacks.nearest import (
@@ -125,6 +126,7 @@ def ddn_iteration(
         )
     ball = geometry.NORMS["l2"]
     sign = -1.0 if targeted else 1.0
+    both = loss_and_scores(loss_fn, scores_fn)
 
     def finished(state):
         return state.nearest.distortion == 0
@@ -138,7 +140,8 @@ def ddn_iteration(
 
     def step(state):
         def ascended(x_adv):
-            return sign * jnp.sum(loss_fn(x_adv, state.y)), scores_fn(x_adv)
+            loss, scores = both(x_adv, state.y)
+            return sign * jnp.sum(loss), scores
 
         x = state.x
         gradient, scores = jax.grad(ascended, has_aux=True)(state.x_adv)

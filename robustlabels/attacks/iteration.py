@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
+
+from robustlabels._composed import around
 
 __all__ = ["Iteration", "LossFn", "run", "targeted"]
 
@@ -86,9 +87,7 @@ def targeted(loss_fn: LossFn) -> LossFn:
     >>> print(towards(jnp.array([[1.0, 2.0]]), jnp.array([0])))
     [-3.]
     """
-    if not isinstance(loss_fn, Partial):
-        loss_fn = Partial(loss_fn)
-    return Partial(_negated, loss_fn)
+    return around(_negated, loss_fn)
 
 
 def _negated(loss_fn, x, y):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from robustlabels import _validate
+from robustlabels._composed import loss_and_scores
 from robustlabels.attacks import geometry, lbfgsb
 from robustlabels.attacks.iteration import Iteration, LossFn, run
 from robustlabels.attacks.nearest import (
@@ -176,6 +177,7 @@ def minimum_distortion_iteration(
     )
     _validate.in_range(0.0, 0.1, tolerance=tolerance, fix="A share, such as 1e-3.")
     geometry.check_bounds(bounds)
+    both = loss_and_scores(loss_fn, scores_fn)
 
     def finished(state):
         done = state.rank == state.targets.shape[1]
@@ -200,8 +202,8 @@ def minimum_distortion_iteration(
 
     def evaluate(x_adv, target):
         def total(x_adv):
-            losses = loss_fn(x_adv, target)
-            return jnp.sum(losses), (losses, scores_fn(x_adv))
+            losses, scores = both(x_adv, target)
+            return jnp.sum(losses), (losses, scores)
 
         gradient, (losses, scores) = jax.grad(total, has_aux=True)(x_adv)
         return losses.astype(x_adv.dtype), gradient.reshape(len(x_adv), -1), scores

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, Int
 
 from robustlabels import losses
+from robustlabels._composed import compose
 
 __all__ = ["Classifier", "Family", "Objective", "bind", "constant", "family"]
 
@@ -33,10 +33,9 @@ class Objective(NamedTuple):
 class Classifier(NamedTuple):
     """The same as functions of images: all that attacks and evaluation ever see.
 
-    As a pytree it has the model's arrays once, whatever is asked of it: a program that
-    is given a classifier and needs loss and scores runs the model once. (Inside of a
-    loop XLA may run it for each: it hoists what does not change before it looks for
-    equal expressions.)
+    As a pytree it has the model's arrays once, whatever is asked of it. All its
+    functions are `compose`d of one prediction: attacks that are given loss and scores
+    run the model once.
 
     Attributes:
       objective: what the outputs mean.
@@ -49,35 +48,39 @@ class Classifier(NamedTuple):
     @property
     def loss(self) -> Callable:
         """(x, labels) -> [batch]."""
-        return Partial(_loss_of_images, self.objective.loss, self.predict)
+        return compose(self.objective.loss, self.predict)
 
     @property
     def scores(self) -> Callable:
         """(x) -> [batch, classes]."""
-        return Partial(_of_images, self.objective.scores, self.predict)
+        return compose(self.objective.scores, self.predict)
 
     @property
     def confidence(self) -> Callable:
         """(x) -> [batch] in [0, 1]."""
-        return Partial(_of_images, self.objective.confidence, self.predict)
+        return compose(self.objective.confidence, self.predict)
 
-    def margin(
-        self, x: Float[Array, "batch ..."], labels: Int[Array, " batch"]
-    ) -> Float[Array, " batch"]:
-        """Best wrong score minus own score: the loss that attacks the decision."""
-        return losses.margin(self.scores(x), labels)
+    @property
+    def margin(self) -> Callable:
+        """(x, labels) -> [batch]: best wrong score minus own score, `losses.margin`.
 
-    def cross_entropy(
-        self, x: Float[Array, "batch ..."], labels: Int[Array, " batch"]
-    ) -> Float[Array, " batch"]:
-        """Cross-entropy of the scores on one scale, `losses.tempered_cross_entropy`."""
-        return losses.tempered_cross_entropy(self.scores(x), labels)
+        The loss that attacks the decision.
+        """
+        return self._of_scores(losses.margin)
 
-    def dlr(
-        self, x: Float[Array, "batch ..."], labels: Int[Array, " batch"]
-    ) -> Float[Array, " batch"]:
-        """Difference of logits ratio of the scores, `losses.dlr`."""
-        return losses.dlr(self.scores(x), labels)
+    @property
+    def cross_entropy(self) -> Callable:
+        """(x, labels) -> [batch]: `losses.tempered_cross_entropy` of the scores."""
+        return self._of_scores(losses.tempered_cross_entropy)
+
+    @property
+    def dlr(self) -> Callable:
+        """(x, labels) -> [batch]: difference of logits ratio, `losses.dlr`."""
+        return self._of_scores(losses.dlr)
+
+    def _of_scores(self, loss: Callable) -> Callable:
+        head = Partial(_loss_of_scores, Partial(loss), self.objective.scores)
+        return compose(head, self.predict)
 
 
 class Family(NamedTuple):
@@ -115,12 +118,8 @@ def bind(objective: Objective, predict: Callable) -> Classifier:
     return Classifier(objective, predict)
 
 
-def _loss_of_images(loss, predict, x, labels):
-    return loss(predict(x), labels)
-
-
-def _of_images(function, predict, x):
-    return function(predict(x))
+def _loss_of_scores(loss, scores, outputs, labels):
+    return loss(scores(outputs), labels)
 
 
 def family(
