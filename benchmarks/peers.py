@@ -8,197 +8,32 @@ the host. Needs the extra `peers`; who is not installed is left out.
 """
 
 import argparse
-import importlib.util
 import itertools
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import workloads
-from attacks import classifier_of, input_gradient
-from flax import nnx
-from timing import Row, add_output, compare, report, stopwatch
+from contestants import (
+    Contestants,
+    Setting,
+    by_art,
+    by_foolbox,
+    by_torchattacks,
+    floor,
+    ours,
+    residual,
+    small,
+    there,
+)
+from timing import add_output, report
 
-from robustlabels import attacks, models, objective
-from robustlabels.data import Dataset, Split, as_float
+from robustlabels import attacks
+from robustlabels.data import Split
 
 EPSILON, STEPS, QUERIES = 0.1, 40, 200
 SEARCHES, SEARCH_STEPS = 3, 50
 EPSILONS = [i / 40 for i in range(1, 9)]
-DEPTH, SIDE = 20, 32
-
-
-class Setting(NamedTuple):
-    """A net as all of them know it, and images that it is right about."""
-
-    name: str
-    classifier: objective.Classifier
-    twin: Any
-    x: jax.Array
-    y: jax.Array
-
-
-def there(package: str) -> bool:
-    """Whether a package is installed."""
-    return importlib.util.find_spec(package) is not None
-
-
-def trained(name: str, start: models.Network, data: Dataset, number: int) -> Setting:
-    """A net after two epochs of Adam, and the first images that it is right about."""
-    model: Any = workloads.fit(start, objective.softmax(), data).models[0]
-    classifier = classifier_of(model, objective.softmax())
-    x, y = as_float(data.test.images[:]), data.test.labels
-    right = np.flatnonzero(np.asarray(classifier.scores(x)).argmax(1) == y)[:number]
-    twin = None
-    if there("torch"):
-        import twins
-
-        shape, classes = model.encoder.image_shape, len(data.class_names)
-        if isinstance(model.encoder, models.CNN):
-            body = twins.cnn(shape, classes=classes)
-        else:
-            body = twins.resnet(DEPTH, channels=shape[-1], classes=classes)
-        twin = twins.twin(body, model)
-        theirs = twin(twins.images(x[right])).numpy()
-        np.testing.assert_allclose(theirs, classifier.scores(x[right]), atol=1e-3)
-    return Setting(name, classifier, twin, *map(jnp.asarray, (x[right], y[right])))
-
-
-def small() -> Setting:
-    """The CNN and 64 images."""
-    data = workloads.dataset(50 * workloads.BATCH_SIZE)
-    data = data._replace(test=workloads.split(200))
-    return trained("CNN", workloads.cnn(), data, 64)
-
-
-def residual() -> Setting:
-    """ResNet-20 and 32 images."""
-    rng = np.random.default_rng(0)
-    patterns = rng.integers(0, 128, (10, SIDE, SIDE, 3))
-    labels = rng.integers(0, 10, 1280).astype(np.int32)
-    noise = rng.integers(0, 128, (1280, SIDE, SIDE, 3))
-    split = Split((patterns[labels] + noise).astype(np.uint8), labels)
-    few = split.take(np.arange(128))
-    data = workloads.dataset(1280)._replace(train=split, validation=few, test=few)
-    encoder = models.CIFARResNet((SIDE, SIDE, 3), depth=DEPTH, rngs=nnx.Rngs(0))
-    head = models.Softmax(encoder.out_features, 10, rngs=nnx.Rngs(1))
-    model = models.Network(encoder, head, mean=(0.5,) * 3, std=(0.25,) * 3)
-    return trained(f"ResNet-{DEPTH}", model, data, 32)
-
-
-class Contestants:
-    """What runs, by name, and what share of the images each fools."""
-
-    def __init__(self, setting: Setting):
-        self.setting = setting
-        self.timed: dict[str, Callable[[], float]] = {}
-        self.fooled: dict[str, float] = {}
-
-    def add(self, name: str, run: Callable[[], Any]) -> None:
-        """A function that returns images as ours have them, or flags of the fooled."""
-        found = run()
-        found = np.asarray(getattr(found, "x_adv", found))
-        if found.dtype != bool:
-            decisions = self.setting.classifier.scores(found).argmax(1)
-            found = np.asarray(decisions != self.setting.y)
-        self.fooled[name] = float(found.mean())
-        self.timed[name] = stopwatch(run)
-
-    def rows(self, case: str, rounds: int) -> list[Row]:
-        """Times them all against the first."""
-        rows = compare(f"{case}, {self.setting.name}", self.timed, rounds=rounds)
-        for row in rows:
-            row["fooled"] = self.fooled[row["contestant"]]
-        return rows
-
-
-def ours(setting: Setting, attack: Callable[..., Any]) -> Callable[[], Any]:
-    """An attack (classifier, x, y) in one jitted program."""
-    jitted = jax.jit(attack)
-    return lambda: jax.block_until_ready(
-        jitted(setting.classifier, setting.x, setting.y)
-    )
-
-
-def floor(setting: Setting, gradients: int) -> Callable[[], Any]:
-    """Nothing but gradients."""
-
-    def run():
-        for _ in range(gradients):
-            input_gradient(setting.classifier, setting.x, setting.y).block_until_ready()
-        return setting.x
-
-    return run
-
-
-def by_foolbox(setting: Setting, attack: Any, epsilon: float | None) -> dict[str, Any]:
-    """The same attack of Foolbox through its JAX and its PyTorch model."""
-    import foolbox
-
-    jax_model = foolbox.JAXModel(jax.jit(setting.classifier.scores), bounds=(0, 1))
-
-    def through_jax():
-        images, _, _ = attack(jax_model, setting.x, setting.y, epsilons=epsilon)
-        return images.block_until_ready()
-
-    runs = {"Foolbox, JAX": through_jax}
-    if setting.twin is not None:
-        x, y = for_torch(setting)
-        model = foolbox.PyTorchModel(setting.twin, bounds=(0, 1), device="cpu")
-
-        def through_torch():
-            images, _, _ = attack(model, x, y, epsilons=epsilon)
-            return of_torch(images)
-
-        runs["Foolbox, PyTorch"] = through_torch
-    return runs
-
-
-def by_torchattacks(setting: Setting, name: str, **arguments: Any) -> dict[str, Any]:
-    """An attack of torchattacks."""
-    import torchattacks  # pyrefly: ignore[missing-import]
-
-    attack = getattr(torchattacks, name)(setting.twin, **arguments)
-    x, y = for_torch(setting)
-    return {"torchattacks": lambda: of_torch(attack(x, y))}
-
-
-def by_art(setting: Setting, name: str, **arguments: Any) -> dict[str, Any]:
-    """An attack of ART through its PyTorch classifier."""
-    import torch  # pyrefly: ignore[missing-import]
-    from art.attacks import evasion  # pyrefly: ignore[missing-import]
-    from art.estimators.classification import (  # pyrefly: ignore[missing-import]
-        PyTorchClassifier,
-    )
-
-    x, y = for_torch(setting)
-    model = PyTorchClassifier(
-        setting.twin,
-        loss=torch.nn.CrossEntropyLoss(),
-        input_shape=tuple(x.shape[1:]),
-        nb_classes=10,
-        clip_values=(0.0, 1.0),
-        device_type="cpu",
-    )
-    attack = getattr(evasion, name)(model, batch_size=len(x), **arguments)
-    x, y = x.contiguous().numpy(), y.numpy()
-    return {"ART": lambda: attack.generate(x, y).transpose(0, 2, 3, 1)}
-
-
-def for_torch(setting: Setting) -> tuple[Any, Any]:
-    """Images and labels as PyTorch has them."""
-    import torch  # pyrefly: ignore[missing-import]
-    import twins
-
-    return twins.images(setting.x), torch.from_numpy(np.array(setting.y)).long()
-
-
-def of_torch(images: Any) -> np.ndarray:
-    """PyTorch's images as ours."""
-    return images.detach().numpy().transpose(0, 2, 3, 1)
 
 
 def fgsm(setting: Setting) -> dict[str, Callable]:
@@ -389,6 +224,7 @@ CASES = {
     f"C&W {SEARCHES} x {SEARCH_STEPS}": carlini_wagner,
     "DDN-100": ddn,
 }
+NETS = {"cnn": (small, 64), "resnet": (residual, 32)}
 
 
 def main():
@@ -397,16 +233,22 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5, help="of all that is timed")
-    parser.add_argument("--nets", nargs="+", default=["cnn", "resnet"])
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument(
+        "--images", type=int, help="that each attack gets (default: 64, ResNet-20: 32)"
+    )
     add_output(parser)
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # Foolbox imports what SciPy deprecates.
-    make = {"cnn": small, "resnet": residual}
-    settings = [make[name]() for name in args.nets]
+    settings = []
+    for net in args.nets:
+        make, number = NETS[net]
+        settings.append(make(args.images or number))
     rows = []
-    for setting, (case, contestants) in itertools.product(settings, CASES.items()):
+    for setting, case in itertools.product(settings, args.cases):
         timed = Contestants(setting)
-        for name, run in contestants(setting).items():
+        for name, run in CASES[case](setting).items():
             timed.add(name, run)
         rows += timed.rows(case, args.rounds)
     report("peers", rows, args)
