@@ -6,7 +6,7 @@ with images as ours are. Needs the extra `peers`; who is not installed is left o
 
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +19,8 @@ from timing import Row, compare, stopwatch
 
 from robustlabels import models, objective
 from robustlabels.data import Dataset, Split, as_float
+from robustlabels.evaluation import budgets, make_attacker
+from robustlabels.parallel import make_mesh
 
 DEPTH, SIDE = 20, 32
 
@@ -134,6 +136,27 @@ def floor(setting: Setting, gradients: int) -> Callable[[], Any]:
         return setting.x
 
     return run
+
+
+def by_harness(
+    setting: Setting,
+    budget: budgets.Attack,
+    loss_of: Callable[[objective.Classifier], Callable],
+    epsilons: Sequence[float],
+) -> dict[str, Any]:
+    """An attack of the harness on whoever stands, at one epsilon after the other."""
+    attacker = make_attacker(
+        budget, loss_of, mesh=make_mesh(), batch_size=len(setting.y)
+    )
+    split = Split(np.asarray(setting.x), np.asarray(setting.y))
+
+    def run():
+        right = np.ones(len(split.labels), bool)
+        arguments = {"key": jax.random.key(0), "right": right}
+        outcome = attacker(setting.classifier, split, epsilons, **arguments)
+        return outcome.fallen < len(epsilons)
+
+    return {"evaluation.Attacker": run}
 
 
 def by_foolbox(setting: Setting, attack: Any, epsilon: float | None) -> dict[str, Any]:

@@ -13,12 +13,12 @@ import warnings
 from collections.abc import Callable
 
 import jax
-import numpy as np
 from contestants import (
     Contestants,
     Setting,
     by_art,
     by_foolbox,
+    by_harness,
     by_torchattacks,
     floor,
     ours,
@@ -29,7 +29,7 @@ from contestants import (
 from timing import add_output, report
 
 from robustlabels import attacks
-from robustlabels.data import Split
+from robustlabels.evaluation import budgets
 
 EPSILON, STEPS, QUERIES = 0.1, 40, 200
 SEARCHES, SEARCH_STEPS = 3, 50
@@ -91,24 +91,8 @@ def pgd(setting: Setting) -> dict[str, Callable]:
 
 def eight_epsilons(setting: Setting) -> dict[str, Callable]:
     """PGD at eight epsilons; who is fooled at the largest counts."""
-    from robustlabels.evaluation import budgets, make_attacker
-    from robustlabels.parallel import make_mesh
-
-    attacker = make_attacker(
-        budgets.pgd(num_steps=STEPS),
-        lambda c: c.loss,
-        mesh=make_mesh(),
-        batch_size=len(setting.y),
-    )
-    split = Split(np.asarray(setting.x), np.asarray(setting.y))
-
-    def whole_curve():
-        right = np.ones(len(split.labels), bool)
-        arguments = {"key": jax.random.key(0), "right": right}
-        outcome = attacker(setting.classifier, split, EPSILONS, **arguments)
-        return outcome.fallen < len(EPSILONS)
-
-    runs: dict[str, Callable] = {"evaluation.Attacker": whole_curve}
+    budget = budgets.pgd(num_steps=STEPS)
+    runs = by_harness(setting, budget, lambda c: c.loss, EPSILONS)
     if there("foolbox"):
         import foolbox
 
@@ -146,7 +130,7 @@ def apgd(setting: Setting) -> dict[str, Callable]:
 
 
 def square(setting: Setting) -> dict[str, Callable]:
-    """Two hundred queries."""
+    """Two hundred queries; the first alone goes on with images that are fooled."""
     runs = {
         "attacks.square": ours(
             setting,
@@ -160,6 +144,8 @@ def square(setting: Setting) -> dict[str, Callable]:
             ),
         )
     }
+    budget = budgets.square(num_steps=QUERIES)
+    runs |= by_harness(setting, budget, lambda c: c.margin, [EPSILON])
     if there("torchattacks"):
         options = {"eps": EPSILON, "n_queries": QUERIES}
         runs |= by_torchattacks(setting, "Square", **options)
@@ -251,7 +237,7 @@ def main():
         for name, run in CASES[case](setting).items():
             timed.add(name, run)
         rows += timed.rows(case, args.rounds)
-    report("peers", rows, args)
+        report("peers", rows, args)
     for row in rows:
         print(f"{row['case']}, {row['contestant']}: {100 * row['fooled']:.1f} % fooled")
 

@@ -4,12 +4,14 @@ Softmax nets at three decays, sigmoid nets of two layers, and a softmax on a fro
 sparse autoencoder are trained on all images at once by Optax's L-BFGS until the loss
 stands still; then nets on two halves of the images. Images are made for each by the
 box-constrained L-BFGS attack towards a random wrong class, and fed to all; the distance
-to the nearest of all wrong classes is beside it. Nets and images are kept in the
-folder, and the same command goes on; tables that are not asked for stay in the file.
-Needs MNIST, see `robustlabels data prepare`.
+to the nearest of all wrong classes is beside it. The softmax nets come again with half
+of their squared weights as decay, which is what the paper's errors fit. Nets and images
+are kept in the folder, and the same command goes on; tables that are not asked for stay
+in the file. Needs MNIST, see `robustlabels data prepare`.
 """
 
 import argparse
+import functools
 import itertools
 import json
 import pathlib
@@ -32,15 +34,18 @@ from robustlabels.evaluation.budgets import minimum_distortion
 PIXELS, CLASSES = 784, 10
 RMS = (0.06, 0.1, 0.3)
 STEPS_A_CALL, STANDS_STILL = 10, 1e-6
-SPARSITY, SPARSENESS = 0.05, 0.1  # The paper gives neither.
+# Of a sparse autoencoder on MNIST in Ng's notes (2011); the paper gives none of them.
+SPARSITY, SPARSENESS, ENCODER_DECAY, ENCODER_STEPS = 0.1, 3.0, 3e-3, 400
 PROTOCOL = (
     "MNIST, all 60,000 training images, pixels in [0, 1], no validation. Decay as in "
     "the paper: the sum of squared weights over the number of units of the layer. "
     "L-BFGS of Optax on all images at once, until ten steps lower the loss by less "
-    "than a millionth. The autoencoder is of sigmoids, with a penalty on mean activity "
-    "that the paper does not give. Distortion is the root mean square over pixels. "
-    "Images of tables 1 and 2 are the first of the training set, of table 4 of the "
-    "test set. Amplified images and noise are clipped to [0, 1]."
+    "than a millionth. The autoencoder is of sigmoids and takes 400 steps; the paper "
+    "gives no penalties, so those of Ng's notes (2011) are used: 3 times the "
+    "divergence of mean activities from 0.1, and 0.003 / 2 of squared weights. "
+    "Distortion is the root mean square over pixels. Images of tables 1 and 2 are the "
+    "first of the training set, of table 4 of the test set. Amplified images and noise "
+    "are clipped to [0, 1]."
 )
 
 Layers = list[dict[str, jax.Array]]
@@ -62,6 +67,12 @@ FIRST = {
     "100-100-10": Recipe((100, 100), (1e-5, 1e-5, 1e-6)),
     "200-200-10": Recipe((200, 200), (1e-5, 1e-5, 1e-6)),
     "AE400-10": Recipe((400,), (0.0, 1e-6), autoencoder=True),
+}
+# Half of the squared weights, as is usual, is five times a tenth of them.
+HALVED_DECAY = {
+    "softmax 1e-4": Recipe((), (5e-4,)),
+    "softmax 1e-2": Recipe((), (5e-2,)),
+    "softmax 1": Recipe((), (5.0,)),
 }
 HALVES = {
     "A 100-100-10 P1": Recipe((100, 100), (1e-5, 1e-5, 1e-6), "P1"),
@@ -102,35 +113,42 @@ def decay(layers: Layers, decays: Sequence[float]) -> jax.Array:
     return jnp.sum(jnp.stack(terms))
 
 
-def minimised(loss: Callable, params: Any, *, most: int, what: str) -> Any:
+def minimised(
+    loss: Callable, params: Any, *arrays: jax.Array, most: int, what: str
+) -> Any:
     """The parameters at which L-BFGS comes to a stand.
 
     Args:
-      loss: (params) -> scalar.
+      loss: (params, *arrays) -> scalar.
       params: where it starts.
+      *arrays: what the loss is of.
       most: steps.
       what: for the progress.
     """
     optimizer = optax.lbfgs(memory_size=20)
-    value_and_grad = optax.value_and_grad_from_state(loss)
-
-    def step(_, carry):
-        params, state = carry
-        value, gradient = value_and_grad(params, state=state)
-        updates, state = optimizer.update(
-            gradient, state, params, value=value, grad=gradient, value_fn=loss
-        )
-        return optax.apply_updates(params, updates), state
 
     @jax.jit
-    def steps(carry):
+    def steps(carry, arrays):
+        def of_params(params):
+            return loss(params, *arrays)
+
+        value_and_grad = optax.value_and_grad_from_state(of_params)
+
+        def step(_, carry):
+            params, state = carry
+            value, gradient = value_and_grad(params, state=state)
+            updates, state = optimizer.update(
+                gradient, state, params, value=value, grad=gradient, value_fn=of_params
+            )
+            return optax.apply_updates(params, updates), state
+
         carry = jax.lax.fori_loop(0, STEPS_A_CALL, step, carry)
         return carry, optax.tree.get(carry[1], "value")
 
     carry, before = (params, optimizer.init(params)), np.inf
     with Progress(total=most, what=what, unit="steps") as progress:
         for _ in range(most // STEPS_A_CALL):
-            carry, value = steps(carry)
+            carry, value = steps(carry, arrays)
             value = float(value)
             progress.advance(STEPS_A_CALL, loss=round(value, 5))
             if before - value < STANDS_STILL * abs(before):
@@ -139,39 +157,42 @@ def minimised(loss: Callable, params: Any, *, most: int, what: str) -> Any:
     return carry[0]
 
 
-def trained(recipe: Recipe, x: np.ndarray, y: np.ndarray, most: int) -> Layers:
-    """A net by its recipe on all images at once."""
+def trained(
+    recipe: Recipe, encoder: Layers, x: np.ndarray, y: np.ndarray, most: int
+) -> Layers:
+    """A net by its recipe on all images at once, behind an encoder that is frozen."""
     features = jnp.asarray(x.reshape(len(x), -1))
-    sizes = [PIXELS, *recipe.hidden, CLASSES]
-    frozen: Layers = []
-    if recipe.autoencoder:
-        frozen = [encoder(features, recipe.hidden[0], most)]
-        features = jax.nn.sigmoid(_affine(frozen[0], features))
-        sizes = sizes[1:]
-    decays = recipe.decays[len(frozen) :]
+    for layer in encoder:
+        features = jax.nn.sigmoid(_affine(layer, features))
+    sizes = [PIXELS, *recipe.hidden, CLASSES][len(encoder) :]
+    decays = recipe.decays[len(encoder) :]
 
-    def loss(layers):
+    def loss(layers, features, y):
         logits = forward(layers, features)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
         return jnp.mean(losses) + decay(layers, decays)
 
-    return [*frozen, *minimised(loss, start(sizes, 0), most=most, what="training")]
+    arrays = features, jnp.asarray(y)
+    found = minimised(loss, start(sizes, 0), *arrays, most=most, what="training")
+    return [*encoder, *found]
 
 
-def encoder(x: jax.Array, units: int, most: int) -> dict[str, jax.Array]:
+def autoencoded(x: np.ndarray, units: int) -> Layers:
     """The first layer of a sparse sigmoid autoencoder."""
 
-    def loss(layers):
+    def loss(layers, x):
         code = jax.nn.sigmoid(_affine(layers[0], x))
         drawn = jax.nn.sigmoid(_affine(layers[1], code))
         mean = jnp.clip(jnp.mean(code, axis=0), 1e-6, 1 - 1e-6)
         divergence = SPARSITY * jnp.log(SPARSITY / mean)
         divergence += (1 - SPARSITY) * jnp.log((1 - SPARSITY) / (1 - mean))
         error = jnp.mean(jnp.sum((drawn - x) ** 2, axis=1)) / 2
-        return error + SPARSENESS * jnp.sum(divergence)
+        weights = sum(jnp.sum(layer["w"] ** 2) for layer in layers)
+        return error + SPARSENESS * jnp.sum(divergence) + ENCODER_DECAY / 2 * weights
 
-    layers = start([PIXELS, units, PIXELS], 1)
-    return minimised(loss, layers, most=most, what="autoencoder")[0]
+    layers, images = start([PIXELS, units, PIXELS], 1), x.reshape(len(x), -1)
+    arrays = (jnp.asarray(images),)
+    return minimised(loss, layers, *arrays, most=ENCODER_STEPS, what="autoencoder")[:1]
 
 
 def kept(file: pathlib.Path, name: str, make: Callable[[], Layers]) -> Layers:
@@ -199,10 +220,17 @@ def classifiers_of(
     for name, recipe in recipes.items():
         part = parts[recipe.part]
         images = np.asarray(data.as_float(part.images[:]))
+        encoder = []
+        if recipe.autoencoder:
+            encoder = kept(
+                folder / f"{name} encoder.npz",
+                f"{name} encoder {len(images)}",
+                functools.partial(autoencoded, images, recipe.hidden[0]),
+            )
         layers = kept(
             folder / f"{name}.npz",
             f"{name} {most} {len(images)}",
-            lambda r=recipe, x=images, y=part.labels: trained(r, x, y, most),
+            functools.partial(trained, recipe, encoder, images, part.labels, most),
         )
         made[name] = objective.bind(softmax, Partial(forward, layers))
     return made
@@ -299,7 +327,11 @@ def parts_of(dataset: data.Dataset) -> dict[str, data.Split]:
     }
 
 
-TABLES = {"1 and 2": (FIRST, "all"), "3 and 4": (HALVES, "test")}
+TABLES = {
+    "1 and 2": (FIRST, "all"),
+    "1 with half of the squared weights": (HALVED_DECAY, "all"),
+    "3 and 4": (HALVES, "test"),
+}
 
 
 def main():
