@@ -13,6 +13,8 @@ robustlabels: other labels and losses, and whether they make a classifier robust
       Makes adversarial images for each of several runs, and feeds them to all.
   robustlabels sweep --config=FILE[:ARG] --vary=KEY=V1,V2 [--vary=...] --workdir=DIR
       Trains and attacks every combination of the values, each a run of its own.
+  robustlabels compare --config=FILE[:ARG] [--config.data.name=npz:FILE] [--workdir=DIR]
+      Trains every objective of a list alike, attacks them all, and says what helps.
   robustlabels report DIR ... [--output=FILE]
       Renders runs and sweeps side by side into one HTML page.
   robustlabels labels --config=FILE[:ARG] --out=DIR
@@ -26,6 +28,7 @@ Examples:
   robustlabels evaluate --workdir=runs/mine --config.evaluation.epsilons=0.1,8/255
   robustlabels sweep --config=configs/digits_dlvq.py --vary=training.patience=0,5 \\
       --vary=objective.tau_end=1,30 --workdir=runs/noise
+  robustlabels compare --config=configs/compare.py --config.data.name=npz:my.npz
   robustlabels report runs/mine runs/noise --output=report.html
 
 `robustlabels train --config=FILE --help` lists every field of that config.
@@ -126,6 +129,33 @@ and the rest goes on.
 Example: robustlabels sweep --config=configs/digits_dlvq.py \\
              --vary=objective.tau_end=1,30 --vary=training.input_noise=0.0,0.2 \\
              --workdir=runs/noise
+"""
+
+COMPARE_HELP = """\
+robustlabels compare --config=FILE[:ARG] [--config.a.b=VALUE ...] [--workdir=DIR]
+                     [--objectives NAME ...] [--cells=K/N]
+robustlabels compare --workdir=DIR
+
+Would another label or loss help, on these data, and would it survive an attack that was
+built for it? Trains every objective of the config on the same splits with the same
+seeds and number of steps, after the same search of the learning rate on validation
+data; attacks each alike; and compares each with the reference, paired over examples and
+seeds, with 95 % intervals and Holm's correction. Prints a table; writes report.html,
+table.md, table.csv and table.json into DIR, by default a new folder below runs/. Every
+run is an ordinary one in a folder of its own, and the same command goes on.
+
+  --config          a run's config without head and objective, with two more sections:
+                    objectives, a name each with its head and objective, and compare;
+                    configs/compare.py takes images of any size
+  --config.a.b      another value for a field of the runs, or of the section compare:
+                    --config.compare.swap_rates=() asks nothing about swapped labels
+  --objectives      which objectives, beside the reference (default: all)
+  --cells           K/N takes the K-th of N equal shares of the runs, for workers that
+                    share DIR; without it they share all, run by run
+  --workdir         folder of the comparison; alone, it renews the table of what is
+                    there, and says what is missing
+
+Example: robustlabels compare --config=configs/compare_digits.py --workdir=runs/compare
 """
 
 REPORT_HELP = """\

@@ -1,7 +1,8 @@
-"""The command line: train, evaluate, transfer, sweep, report, labels, prepare data."""
+"""The command line: a function for each command, and one that tells them apart."""
 
 import datetime
 import pathlib
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from absl import logging
 from robustlabels import (
     __version__,
     build,
+    comparison,
     data,
     evaluation,
     labels,
@@ -24,6 +26,7 @@ from robustlabels import (
 )
 from robustlabels._stopping import Signals, Stopped
 from robustlabels._usage import (
+    COMPARE_HELP,
     EVALUATE_HELP,
     LABELS_HELP,
     PREPARE_HELP,
@@ -89,6 +92,8 @@ def _dispatch(arguments: list[str], stop: Signals) -> int:
             _transfer(rest, stop)
         case ["sweep", *rest]:
             return _sweep(rest, stop)
+        case ["compare", *rest]:
+            _compare(rest, stop)
         case ["report", *rest]:
             _report(rest)
         case ["labels", *rest]:
@@ -100,8 +105,8 @@ def _dispatch(arguments: list[str], stop: Signals) -> int:
         case _:
             raise ValueError(
                 f"{' '.join(arguments[:2])!r} is no command; there are train, "
-                "evaluate, transfer, sweep, report, labels and data prepare. See "
-                "robustlabels --help."
+                "evaluate, transfer, sweep, compare, report, labels and data prepare. "
+                "See robustlabels --help."
             )
     return 0
 
@@ -224,6 +229,44 @@ def _sweep(arguments: list[str], stop: Signals) -> int:
         raise _with_a_way_on(stopped, again) from None
     print(sweep.render_outcomes(outcomes))
     return 0 if all(outcome.error is None for outcome in outcomes) else 1
+
+
+def _compare(arguments: list[str], stop: Signals) -> None:
+    if _wants_help(arguments):
+        print(COMPARE_HELP)
+        return
+    written, rest = split_flag(arguments, "config")
+    chosen, rest = split_flag(rest, "workdir")
+    share, rest = split_flag(rest, "cells")
+    only, rest = split_values(rest, "objectives")
+    if written is None:
+        if chosen is None or rest:
+            raise ValueError("compare needs --config=FILE, or --workdir=DIR alone.")
+        table = comparison.write_table(chosen)
+    else:
+        workdir = chosen or _new_folder(written)
+        wanted = comparison.read(load_config(written), rest, only=only)
+        try:
+            table = comparison.compare(
+                wanted, workdir, share=_share(share or "1/1"), stop=stop
+            )
+        except Stopped as stopped:
+            again = ["robustlabels", "compare", *arguments]
+            again += [] if chosen else [f"--workdir={workdir}"]
+            raise _with_a_way_on(stopped, again) from None
+        chosen = workdir
+    print(comparison.to_text(table))
+    print(f"The report is {chosen}/report.html.", file=sys.stderr)
+
+
+def _share(written: str) -> tuple[int, int]:
+    """Which of how many equal shares."""
+    match = re.fullmatch(r"(\d+)/(\d+)", written)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(
+            f"--cells={written} is no share: --cells=3/8 is the third of eight."
+        )
+    return int(match[1]), int(match[2])
 
 
 def _report(arguments: list[str]) -> None:

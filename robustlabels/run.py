@@ -19,7 +19,11 @@ from robustlabels._stopping import Stop, never
 from robustlabels.config_file import load_run_config
 from robustlabels.evaluation import Finding, Record
 
-__all__ = ["check", "evaluate", "is_over", "train"]
+__all__ = ["Busy", "check", "evaluate", "is_over", "train"]
+
+
+class Busy(OSError):
+    """Another process works in the folder."""
 
 
 def train(
@@ -42,7 +46,7 @@ def train(
       ValueError: for a value out of range, or a folder that belongs to another config.
       training.Diverged: at a loss that is not finite; the folder is marked.
       Stopped: if `stop` says so, once everything is saved.
-      OSError: if the folder cannot be written, or another process works in it.
+      OSError: if the folder cannot be written; `Busy` if another process works in it.
     """
     workdir = pathlib.Path(workdir)
     check(config, workdir)
@@ -59,6 +63,7 @@ def train(
         if not (workdir / "config.json").exists():
             stored = {
                 "config": config.to_dict(),
+                "parameters": models[0].num_parameters,
                 "provenance": evaluation.provenance(),
             }
             _write(workdir / "config.json", stored)
@@ -212,7 +217,7 @@ def _claimed(workdir: pathlib.Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OSError(
+            raise Busy(
                 f"another process works in {workdir}: wait for it, or choose another "
                 "folder."
             ) from None

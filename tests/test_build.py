@@ -342,6 +342,24 @@ def test_records_say_which_labels_chose_the_epoch(noisy):
     assert record.classifier["validation_labels"] == ("swapped" if noisy else "clean")
 
 
+def test_classes_left_out_of_training_are_evaluated():
+    config = with_data(of_logits("softmax"))
+    config.data.left_out = (1,)
+    config.evaluation.noise_images = config.evaluation.fooling_images = 0
+    data = build.dataset(config)
+    assert data.num_classes == 2
+    fitted = build.fit(config, build.networks(config, data), data)
+    found = list(build.evaluate(config, data, fitted))
+    (unknown,) = (
+        each
+        for each in found
+        if isinstance(each, evaluation.Finding) and each.kind == "left_out"
+    )
+    assert unknown.n == len(data.test.labels) + len(data.left_out.labels)
+    assert unknown.parameters == {"classes": [1]}
+    assert all(each.classifier["left_out"] == [1] for each in found)
+
+
 def test_evaluation_takes_so_many_examples(dataset):
     config = tiny(
         training={"num_epochs": 2},

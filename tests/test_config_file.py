@@ -22,6 +22,7 @@ def test_values_keep_the_type_of_their_field():
             "--config.training.num_epochs=3",
             "--config.encoder.widths=(30, 10)",
             "--config.data.balanced",
+            "--config.data.left_out=(8, 9)",
             "--config.learning_rate.peak=1",
             "--config.seed=7",
         ],
@@ -29,6 +30,7 @@ def test_values_keep_the_type_of_their_field():
     assert config.training.num_epochs == 3
     assert config.encoder.widths == (30, 10)
     assert config.data.balanced is True
+    assert config.data.left_out == (8, 9)
     assert isinstance(config.learning_rate.peak, float)
     assert config.seed == 7
 

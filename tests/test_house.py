@@ -10,8 +10,9 @@ import pytest
 import robustlabels
 
 PACKAGE = pathlib.Path(robustlabels.__file__).parent
-TOOLS = {"_files", "_progress", "_stopping", "_validate"}
+TOOLS = {"_composed", "_files", "_progress", "_stopping", "_validate"}
 MAY_IMPORT = {
+    "_composed": set(),
     "_usage": set(),
     "_validate": set(),
     "_files": set(),
@@ -76,9 +77,19 @@ MAY_IMPORT = {
         "sections",
     },
     "sweep": {"config_file", "evaluation", "report", "run", "training"},
+    "comparison": {
+        "build",
+        "config_file",
+        "evaluation",
+        "report",
+        "run",
+        "sections",
+        "training",
+    },
     "cli": {
         "_usage",
         "build",
+        "comparison",
         "config_file",
         "data",
         "evaluation",

@@ -37,7 +37,7 @@ def attacks(
 
 
 def _data(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """What a record says of swapped labels and a part of the data, if there are any."""
+    """What a record says of swapped labels, a part of the data and classes left out."""
     said = {}
     if rate := config.data.swap_rate:
         where = "swapped" if config.data.noisy_validation else "clean"
@@ -46,6 +46,8 @@ def _data(config: ml_collections.ConfigDict) -> dict[str, Any]:
         passes = config.training.passes
         equal = {0: "steps", 1: "epochs"}.get(passes, f"{passes} passes an epoch")
         said |= {"train_fraction": fraction, "equal": equal}
+    if left_out := config.data.left_out:
+        said["left_out"] = list(left_out)
     return said
 
 
@@ -61,7 +63,7 @@ def evaluate(
 
     Args:
       config: complete.
-      dataset: its test split is used.
+      dataset: its test split is used, and its left-out images.
       fitted: from `fit` or `restore`.
       workdir: folder that keeps what is found; None writes nothing.
       stop: asked now and then whether to end early.
@@ -97,6 +99,7 @@ def evaluate(
         fooling_images=section.fooling_images,
         diagnosed_examples=section.diagnosed_examples,
         corrupted_examples=section.corrupted_examples,
+        unknown=dataset.left_out,
         folder=workdir,
         stop=stop,
     )

@@ -65,6 +65,8 @@ class Dataset(NamedTuple):
       std: [channels] of the same pixels; 1 where a channel is constant.
       clean_labels: [n] of `train` before any swap.
       train_fraction: the share of the training images that `train` is.
+      left_out: test images of the classes left out of all splits, their labels the
+        class ids of the source; None if there are none.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Dataset(NamedTuple):
     std: Float32[np.ndarray, " c"]
     clean_labels: Int32[np.ndarray, " n"]
     train_fraction: float = 1.0
+    left_out: Split | None = None
 
     @property
     def num_classes(self) -> int:

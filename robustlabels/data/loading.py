@@ -1,6 +1,7 @@
 """From a name and a seed to a data set with three splits."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,16 +35,18 @@ def load(
     swap_rate: float = 0.0,
     noisy_validation: bool = False,
     image_size: int = 0,
+    left_out: Sequence[int] = (),
     **sizes: Any,
 ) -> Dataset:
     """Loads a data set and cuts it into training, validation and test split.
 
     In this order: without a test split of its own, the source's validation split is the
     test split, as papers have it for ImageNet, and without that one too it is set aside
-    by seed; then the validation split, likewise, from what is left for training; then
-    the training split is reduced to `train_fraction`; then labels are swapped in it,
-    and in the validation split if asked for. The test split stays clean, whatever
-    happens to the others.
+    by seed; then the classes that are left out leave every split, and their test images
+    are kept apart, to measure confidence on unknown classes; then the validation split
+    is set aside, likewise, from what is left for training; then the training split is
+    reduced to `train_fraction`; then labels are swapped in it, and in the validation
+    split if asked for. The test split stays clean, whatever happens to the others.
 
     Images that do not fit into memory stay on disk, decoded, and are read as they are
     needed; see `load_prepared`.
@@ -51,7 +54,10 @@ def load(
     Guarantees: equal arguments give equal arrays; counts are round(fraction · n); with
     one seed the training images of a smaller `train_fraction` are the first of those of
     a larger one, and labels swapped at a smaller `swap_rate` are swapped at a larger.
-    A noisy validation split has the images of a clean one.
+    A noisy validation split has the images of a clean one. Whatever is left out, the
+    test images of a class are the same, in the same order: `test_fraction` is of all
+    classes. All other counts and fractions are of the kept classes, which keep their
+    order and are numbered from 0.
 
     Args:
       name: "digits" (scikit-learn's), "fake", "idx:FOLDER" (the four files of MNIST),
@@ -71,6 +77,8 @@ def load(
       image_size: of prepared sets: 0 leaves images as they are; N makes all of them
         N x N pixels: the shorter side is resized to round(N * 256 / 224) by a bilinear
         filter that averages, and the middle is cut out. ImageNet's is 224.
+      left_out: ids of classes whose test images become `Dataset.left_out`, and whose
+        other images are not used; at least two classes have to be kept.
       **sizes: `num_examples`, `num_classes` and `image_shape` of "fake".
 
     Raises:
@@ -94,12 +102,16 @@ def load(
         return ids[splits.order(labels, seed=(seed, purpose), balanced=balanced)]
 
     ids, validation, test = np.arange(len(source.train.labels)), *source[1:3]
+    unknown = None
     if test is None:
         validation, test = None, validation
     if test is None:
         count = _count(len(ids), test_fraction=test_fraction)
         test_ids, ids = np.split(shuffled(ids, splits.TEST), [count])
         test = source.train.take(test_ids)
+    if left_out:
+        source, validation, test, unknown = _without(left_out, source, validation, test)
+        ids = ids[source.train.labels[ids] >= 0]
     if validation is None:
         count = _count(len(ids), validation_fraction=validation_fraction)
         validation_ids, ids = np.split(shuffled(ids, splits.VALIDATION), [count])
@@ -131,6 +143,7 @@ def load(
         std=std,
         clean_labels=clean.labels,
         train_fraction=train_fraction,
+        left_out=unknown,
     )
 
 
@@ -154,6 +167,60 @@ def _source(
     if colon and kind == "npz":
         return load_npz(path)
     return load_prepared(name, data_dir=data_dir, image_size=image_size)
+
+
+def _without(
+    left_out: Sequence[int], source: Source, validation: Split | None, test: Split
+) -> tuple[Source, Split | None, Split, Split]:
+    """Source and splits without some classes, and the test images of these.
+
+    In the training split, which is still to be cut, their label is -1.
+    """
+    _check_left_out(left_out, source.class_names)
+    kept = np.setdiff1d(np.arange(len(source.class_names)), left_out)
+    numbers = np.full(len(source.class_names), -1, np.int32)
+    numbers[kept] = np.arange(len(kept))
+
+    def renumbered(split: Split) -> Split:
+        return split._replace(labels=numbers[split.labels])
+
+    def known(split: Split) -> Split:
+        return renumbered(split.take(np.flatnonzero(numbers[split.labels] >= 0)))
+
+    unknown = test.take(np.flatnonzero(numbers[test.labels] < 0))
+    if len(unknown.labels) in (0, len(test.labels)):
+        which = "left out" if len(unknown.labels) == 0 else "kept"
+        raise ValueError(
+            f"left_out={tuple(left_out)}: no test image is of a class that is {which}. "
+            "Choose other classes, or a larger test split."
+        )
+    source = source._replace(
+        train=renumbered(source.train),
+        class_names=tuple(source.class_names[class_id] for class_id in kept),
+    )
+    validation = None if validation is None else known(validation)
+    return source, validation, known(test), unknown
+
+
+def _check_left_out(left_out: Sequence[int], class_names: tuple[str, ...]) -> None:
+    """Raises unless each is a class, named once, and two others are kept."""
+    count = len(class_names)
+    for index, class_id in enumerate(left_out):
+        if class_id not in range(count):
+            raise ValueError(
+                f"left_out: {class_id!r} is no class. Write numbers in "
+                f"[0, {count - 1}]."
+            )
+        if class_id in left_out[:index]:
+            raise ValueError(
+                f"left_out: class {class_id} ({class_names[class_id]!r}) is given "
+                "twice. Name it once."
+            )
+    if count - len(left_out) < 2:
+        raise ValueError(
+            f"left_out={tuple(left_out)} keeps {count - len(left_out)} of {count} "
+            f"classes. A classifier needs two: leave out {max(count - 2, 0)} at most."
+        )
 
 
 def _check_fractions(validation: float, test: float, train: float) -> None:

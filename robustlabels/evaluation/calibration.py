@@ -10,11 +10,13 @@ from robustlabels import _validate
 __all__ = [
     "Histogram",
     "Reliability",
+    "auroc",
     "brier_score",
     "confusion",
     "expected_calibration_error",
     "histogram",
     "negative_log_likelihood",
+    "negative_log_likelihoods",
     "reliability",
     "spread",
     "top_k_accuracy",
@@ -100,7 +102,7 @@ def expected_calibration_error(
 def negative_log_likelihood(
     scores: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]
 ) -> float:
-    """Mean of -log softmax(scores) at the labels; finite for finite scores.
+    """The mean of `negative_log_likelihoods`.
 
     Args:
       scores: logits.
@@ -109,8 +111,24 @@ def negative_log_likelihood(
     >>> print(round(negative_log_likelihood(np.zeros((1, 2)), np.array([0])), 4))
     0.6931
     """
+    return float(np.mean(negative_log_likelihoods(scores, labels)))
+
+
+def negative_log_likelihoods(
+    scores: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """-log softmax(scores) at the label of each example; finite for finite scores.
+
+    Args:
+      scores: logits.
+      labels: class ids.
+
+    >>> scores = np.array([[0.0, 0.0], [0.0, 9.0]])
+    >>> print(negative_log_likelihoods(scores, np.array([0, 0])).round(4))
+    [0.6931 9.0001]
+    """
     own = np.take_along_axis(_log_softmax(scores), labels[:, None], axis=1)
-    return float(-np.mean(own))
+    return -own[:, 0]
 
 
 def brier_score(
@@ -172,6 +190,38 @@ def confusion(
     """
     cells = np.bincount(labels * num_classes + decisions, minlength=num_classes**2)
     return cells.reshape(num_classes, num_classes)
+
+
+def auroc(
+    positive: Float[np.ndarray, " n"], negative: Float[np.ndarray, " m"]
+) -> float:
+    """The share of pairs whose positive value is larger; equal ones count half.
+
+    It is the area under the receiver operating characteristic: 1 if a threshold parts
+    the two, 0.5 if values say nothing of which is which.
+
+    Args:
+      positive: finite; of at least one example.
+      negative: likewise.
+
+    Raises:
+      ValueError: if there are no pairs, or for a value that is not finite.
+
+    >>> print(auroc(np.array([0.9, 0.5]), np.array([0.5, 0.1])))
+    0.875
+    """
+    pairs = len(positive) * len(negative)
+    if not pairs:
+        raise ValueError(
+            f"{len(positive)} positive and {len(negative)} negative values are no "
+            "pairs: give one at least of both."
+        )
+    fix = "NaN is what a training that diverged leaves behind."
+    _validate.in_range(-np.inf, np.inf, positive=positive, negative=negative, fix=fix)
+    ranked = np.sort(negative)
+    below = np.searchsorted(ranked, positive, side="left")
+    not_above = np.searchsorted(ranked, positive, side="right")
+    return float(np.sum(below + not_above) / (2 * pairs))
 
 
 def histogram(confidence: Float[np.ndarray, " n"], *, bins: int = 20) -> Histogram:

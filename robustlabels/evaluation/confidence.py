@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Key
 
 from robustlabels import _validate, attacks, parallel
 from robustlabels._stopping import Stop, never
@@ -40,8 +40,8 @@ def clean(
     mesh: Mesh,
     batch_size: int = 1000,
     stop: Stop = never,
-) -> tuple[Finding, Bool[np.ndarray, " n"]]:
-    """Accuracy, calibration and confusion of a split, and who is decided correctly.
+) -> tuple[Finding, dict[str, np.ndarray]]:
+    """Accuracy, calibration and confusion of a split.
 
     Args:
       classifier: what is measured, a pytree of arrays.
@@ -53,6 +53,10 @@ def clean(
       batch_size: examples a call.
       stop: asked before each batch.
 
+    Returns:
+      The finding, and of each example whether it is decided correctly, `right`, its
+      `confidence` and its `negative_log_likelihood`.
+
     Raises:
       ValueError: for an empty split, and for confidences that are NaN.
       Stopped: when asked to stop.
@@ -60,14 +64,14 @@ def clean(
     >>> from robustlabels import objective
     >>> model = objective.bind(objective.softmax().at({}, 1.0), lambda x: x[:, 0, 0])
     >>> images = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32).reshape(2, 1, 1, 2)
-    >>> finding, right = clean(
+    >>> finding, arrays = clean(
     ...     model,
     ...     Split(images, np.array([0, 0], np.int32)),
     ...     class_names=["cat", "dog"],
     ...     identity={},
     ...     mesh=parallel.make_mesh(),
     ... )
-    >>> print(right, finding.values["confusion"])
+    >>> print(arrays["right"], finding.values["confusion"])
     [ True False] [[1, 1], [0, 0]]
     """
     began = time.monotonic()
@@ -85,6 +89,7 @@ def clean(
     decisions = np.argmax(scores, axis=1)
     right = decisions == split.labels
     accuracy, low, high = interval(right)
+    likelihoods = calibration.negative_log_likelihoods(scores, split.labels)
     diagram = calibration.reliability(confidence, right)
     num_classes = scores.shape[1]
     values = {
@@ -99,9 +104,7 @@ def clean(
         "expected_calibration_error": calibration.expected_calibration_error(
             confidence, right
         ),
-        "negative_log_likelihood": calibration.negative_log_likelihood(
-            scores, split.labels
-        ),
+        "negative_log_likelihood": float(likelihoods.mean()),
         "brier_score": calibration.brier_score(scores, split.labels),
         "reliability": {
             "edges": diagram.edges.tolist(),
@@ -125,7 +128,11 @@ def clean(
         seconds=time.monotonic() - began,
         provenance=provenance(),
     )
-    return finding, right
+    return finding, {
+        "right": right,
+        "confidence": confidence,
+        "negative_log_likelihood": likelihoods.astype(np.float32),
+    }
 
 
 def noise(
@@ -141,7 +148,7 @@ def noise(
     mesh: Mesh,
     batch_size: int = 1000,
     stop: Stop = never,
-) -> Finding:
+) -> tuple[Finding, dict[str, np.ndarray]]:
     """Confidence in images of uniform noise, far from all data.
 
     Args:
@@ -157,13 +164,16 @@ def noise(
       batch_size: images a call.
       stop: asked before each batch.
 
+    Returns:
+      The finding, and the `confidence` in each image.
+
     Raises:
       ValueError: for a range that is empty, and for confidences that are NaN.
       Stopped: when asked to stop.
 
     >>> from robustlabels import objective
     >>> model = objective.bind(objective.softmax().at({}, 1.0), lambda x: x[:, 0, 0])
-    >>> finding = noise(
+    >>> finding, _ = noise(
     ...     model,
     ...     (1, 1, 2),
     ...     key=jax.random.key(0),
@@ -191,7 +201,7 @@ def noise(
     decisions = np.argmax(answers["scores"], axis=1)
     num_classes = answers["scores"].shape[1]
     values = {"decisions": np.bincount(decisions, minlength=num_classes).tolist()}
-    return Finding(
+    finding = Finding(
         kind="noise",
         classifier=dict(identity),
         split=split_name,
@@ -202,6 +212,7 @@ def noise(
         seconds=time.monotonic() - began,
         provenance=provenance(),
     )
+    return finding, {"confidence": answers["confidence"]}
 
 
 def fooling(

@@ -32,7 +32,7 @@ def corrupted(
     mesh: Mesh,
     batch_size: int = 1000,
     stop: Stop = never,
-) -> Finding:
+) -> tuple[Finding, dict[str, np.ndarray]]:
     """Accuracy under each of the corruptions at each severity, and the mean of all.
 
     Args:
@@ -45,34 +45,37 @@ def corrupted(
       batch_size: images a call.
       stop: asked before each batch.
 
+    Returns:
+      The finding, and of each example in which share of all ways it is decided
+      correctly, `right`.
+
     Raises:
       ValueError: for images that `corruptions.corrupt` refuses.
       Stopped: when asked to stop.
     """
     began = time.monotonic()
-    accuracy = {}
+    right = {}
     for name in CORRUPTIONS:
         program = jax.jit(parallel.per_example(functools.partial(_right, name), mesh))
-        accuracy[name] = [
-            float(
-                batchwise(
-                    program,
-                    (classifier, key, np.int32(severity)),
-                    len(split.labels),
-                    lambda index: (
-                        as_float(split.images[index]),
-                        split.labels[index],
-                        index,
-                    ),
-                    what=f"{name} {severity}",
-                    mesh=mesh,
-                    batch_size=batch_size,
-                    stop=stop,
-                ).mean()
+        right[name] = [
+            batchwise(
+                program,
+                (classifier, key, np.int32(severity)),
+                len(split.labels),
+                lambda index: (
+                    as_float(split.images[index]),
+                    split.labels[index],
+                    index,
+                ),
+                what=f"{name} {severity}",
+                mesh=mesh,
+                batch_size=batch_size,
+                stop=stop,
             )
             for severity in SEVERITIES
         ]
-    return Finding(
+    accuracy = {name: np.mean(flags, axis=1).tolist() for name, flags in right.items()}
+    finding = Finding(
         kind="corruptions",
         classifier=dict(identity),
         split=split_name,
@@ -86,6 +89,8 @@ def corrupted(
         seconds=time.monotonic() - began,
         provenance=provenance(),
     )
+    shares = np.concatenate(list(right.values())).mean(axis=0)
+    return finding, {"right": shares.astype(np.float32)}
 
 
 def _right(name, shared, x, y, index):

@@ -18,6 +18,7 @@ from robustlabels.evaluation.checks import input_warnings
 from robustlabels.evaluation.corrupted import corrupted
 from robustlabels.evaluation.diagnostics import make_diagnosis
 from robustlabels.evaluation.keeper import Keeper
+from robustlabels.evaluation.left_out import left_out
 from robustlabels.evaluation.measure import measure
 from robustlabels.evaluation.records import Finding, Record
 from robustlabels.objective import Classifier
@@ -38,6 +39,7 @@ def examine(
     fooling_images: int = 100,
     diagnosed_examples: int = 200,
     corrupted_examples: int = 0,
+    unknown: Split | None = None,
     mesh: Mesh | None = None,
     folder: str | os.PathLike | None = None,
     split_name: str = "test",
@@ -45,9 +47,9 @@ def examine(
 ) -> Iterator[Record | Finding]:
     """Yields all that is found: accuracy, calibration, attacks, confidence, signs.
 
-    In this order: calibration on the split; what `measure` yields; confidence on noise
-    and on fooling images; the signs of a hidden gradient, at the epsilon at which about
-    half of what is right falls.
+    In this order: calibration on the split; what `measure` yields; confidence on noise,
+    on unknown classes and on fooling images; corruptions; the signs of a hidden
+    gradient, at the epsilon at which about half of what is right falls.
 
     Args:
       classifiers: what the records say of each, its "seed" among it, and a classifier.
@@ -63,6 +65,7 @@ def examine(
         without attacks that follow a loss.
       corrupted_examples: how many of the first examples are corrupted, in each of the
         75 ways; 0 is none.
+      unknown: images of classes that were left out of training; None if there are none.
       mesh: the devices that share a batch; by default all there are.
       folder: of the run. What is found is written there before it is yielded, and what
         is there already is read and not computed again.
@@ -91,7 +94,7 @@ def examine(
             len(split.labels),
             lambda c=classifier, i=identity: confidence.clean(
                 c, split, class_names=class_names, identity=i, **common
-            )[0],
+            ),
         )
     records = []
     measured = measure(
@@ -123,6 +126,15 @@ def examine(
                 noise_images,
                 lambda c=classifier, g=given: confidence.noise(
                     c, shape, num_images=noise_images, **g
+                ),
+            )
+        if unknown is not None:
+            yield keep.once(
+                "left_out",
+                identity,
+                len(split.labels) + len(unknown.labels),
+                lambda c=classifier, i=identity, u=unknown: left_out(
+                    c, split, u, identity=i, **common
                 ),
             )
         if fooling_images:

@@ -33,7 +33,7 @@ class Keeper:
           kind: of the finding.
           identity: of the classifier.
           size: number of examples.
-          make: () -> finding, or finding and images.
+          make: () -> finding, or finding and arrays.
           **parameters: among those of the finding.
         """
         wanted = (kind, dict(identity), self._split, size)
@@ -42,7 +42,7 @@ class Keeper:
             if same and parameters.items() <= old.parameters.items():
                 return old
         made = make()
-        finding, images = made if isinstance(made, tuple) else (made, None)
-        if self._folder is not None:
-            write_finding(self._folder, finding, images)
-        return finding
+        finding, arrays = made if isinstance(made, tuple) else (made, None)
+        if self._folder is None:
+            return finding
+        return write_finding(self._folder, finding, arrays)

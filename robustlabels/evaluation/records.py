@@ -19,12 +19,14 @@ import numpy as np
 from jaxtyping import Bool
 
 from robustlabels._files import whole
+from robustlabels.data.npz import read_npz
 
 __all__ = [
     "Finding",
     "Record",
     "interval",
     "provenance",
+    "read_arrays",
     "read_findings",
     "read_records",
     "write_finding",
@@ -87,14 +89,16 @@ class Finding:
     """What else was found about one classifier: calibration, confidence, signs.
 
     Attributes:
-      kind: "clean", "noise", "adversarial", "minimum_distortion", "fooling",
-        "hidden_gradient", "corruptions", "outputs", "saliency" or "features".
+      kind: "clean", "noise", "left_out", "adversarial", "minimum_distortion",
+        "fooling", "hidden_gradient", "corruptions", "outputs", "saliency" or
+        "features".
       classifier: as in `Record`.
       split: the split of the data set, such as "test".
       parameters: of the measurement.
       n: number of examples or images.
       values: numbers, lists and text, as JSON can hold them.
-      images: file beside the record, an npz of examples; None if there are none.
+      images: file beside the record, an npz of arrays, see `read_arrays`; None if there
+        is none.
       seconds: what it took, compilation included.
       provenance: as in `Record`.
     """
@@ -196,7 +200,7 @@ def write_finding(
     workdir: str | os.PathLike,
     finding: Finding,
     images: Mapping[str, np.ndarray] | None = None,
-) -> pathlib.Path:
+) -> Finding:
     """Writes a finding into `WORKDIR/evaluation`, whole or not at all.
 
     The same finding on the same replica and as many examples replaces the older one.
@@ -207,7 +211,7 @@ def write_finding(
       images: arrays by name; they go into an npz beside it, which it names then.
 
     Returns:
-      The file of the finding.
+      The finding as it is read again.
 
     Raises:
       OSError: if it cannot be written; an older finding stays as it was.
@@ -223,7 +227,8 @@ def write_finding(
         with whole(path) as file:
             np.savez(file, allow_pickle=False, **dict(images))
         finding = dataclasses.replace(finding, images=path.name)
-    return _write(workdir, finding, name, cell)
+    _write(workdir, finding, name, cell)
+    return finding
 
 
 def read_records(workdir: str | os.PathLike) -> list[Record]:
@@ -248,6 +253,42 @@ def read_findings(workdir: str | os.PathLike) -> list[Finding]:
       ValueError: naming a file that holds neither a record nor a finding.
     """
     return [found for found in _read(workdir) if isinstance(found, Finding)]
+
+
+def read_arrays(workdir: str | os.PathLike, finding: Finding) -> dict[str, np.ndarray]:
+    """The arrays that were written with a finding, by name; none if it names no file.
+
+    Those of all examples, in the order of the split, or of all images:
+
+    - "clean": `right`, whether it is decided correctly; `confidence` in the decision;
+      `negative_log_likelihood` of its class.
+    - "noise": `confidence`.
+    - "left_out": `known` and `unknown`, the confidence in the images of either.
+    - "corruptions": `right`, the share of all ways in which it is decided correctly.
+    - "adversarial": `fallen`, the index of the smallest epsilon at which it fell, the
+      number of epsilons if it stands at all, -1 if it is wrong without the attack.
+    - "minimum_distortion": `distances` of the nearest image, l0, l1, l2 and linf;
+      `decisions` on it; `labels`.
+
+    All others are what the report shows.
+
+    Args:
+      workdir: the run's folder.
+      finding: as it is read from there.
+
+    Raises:
+      ValueError: naming the file, if it is missing or damaged.
+    """
+    if finding.images is None:
+        return {}
+    path = pathlib.Path(workdir) / "evaluation" / finding.images
+    try:
+        return read_npz(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path} is missing or damaged: delete {path.with_suffix('.json').name} "
+            "beside it and evaluate again."
+        ) from error
 
 
 def _path(

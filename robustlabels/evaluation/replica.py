@@ -88,8 +88,7 @@ class Book:
         """Writes a finding and its images; it then names their file."""
         if self._workdir is None:
             return finding
-        path = write_finding(self._workdir, finding, images)
-        return dataclasses.replace(finding, images=path.with_suffix(".npz").name)
+        return write_finding(self._workdir, finding, images)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -320,6 +319,7 @@ class Replica:
             "confidences": outcome.shown.confidences,
             "epsilons": written[np.minimum(fallen, len(written) - 1)],
             "fell": fallen < len(written),
+            "fallen": outcome.fallen,  # of every example
         }
         return self.book.add_finding(finding, images)
 

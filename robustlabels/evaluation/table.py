@@ -18,7 +18,8 @@ Rows = dict[tuple[str, str], dict[str, Seeds]]
 def render_table(found: Iterable[Record | Finding]) -> str:
     """Accuracies in percent, an attack and loss a row; epsilons grow to the right.
 
-    Above them stand clean accuracy, calibration and top-k accuracy.
+    Above them stand clean accuracy, calibration, top-k accuracy and the AUROC on
+    left-out classes.
 
     Records of one seed come with their 95 % intervals. Of several seeds there is the
     mean with the standard deviation over seeds, and a cell that lacks some says how
@@ -82,16 +83,18 @@ def render_transfer(found: Transfer) -> str:
 
 
 def calibration_figures(found: Iterable[Record | Finding]) -> dict[str, str]:
-    """Calibration and top-k accuracy by name, as text: mean ± deviation over seeds.
+    """Calibration, top-k accuracy and the AUROC on left-out classes by name, as text.
+
+    Guarantees: of several seeds it is the mean ± the standard deviation.
 
     Args:
-      found: of one classifier; its findings of kind "clean" are used.
+      found: of one classifier; its findings of kind "clean" and "left_out" are used.
     """
-    clean = [
-        each.values
-        for each in found
-        if isinstance(each, Finding) and each.kind == "clean"
-    ]
+    findings = [each for each in found if isinstance(each, Finding)]
+    clean, left_out = (
+        [each.values for each in findings if each.kind == kind]
+        for kind in ("clean", "left_out")
+    )
     if not clean:
         return {}
     figures = {
@@ -101,6 +104,8 @@ def calibration_figures(found: Iterable[Record | Finding]) -> dict[str, str]:
     }
     for k in sorted(set(clean[0]["top_k"]) - {"1"}, key=int):
         figures[f"top {k}"] = ("%", 1, [v["top_k"][k] for v in clean])
+    if left_out:
+        figures["left-out AUROC"] = ("", 4, [v["auroc"] for v in left_out])
     return {
         name: " ".join(
             filter(None, [_mean_and_deviation(values, digits=digits, unit=unit), unit])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float32
@@ -62,6 +63,12 @@ class Network(nnx.Module):
         self.normalize = Normalize(mean, std)
         self.encoder = encoder
         self.head = head
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers are trained."""
+        state = nnx.state(self, nnx.Param)
+        return sum(leaf.size for leaf in jax.tree.leaves(state))
 
     def __call__(
         self,

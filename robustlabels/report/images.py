@@ -4,14 +4,13 @@ import base64
 import io
 import math
 import pathlib
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from robustlabels.evaluation.records import Finding
+from robustlabels.evaluation.records import Finding, read_arrays
 from robustlabels.report import theme
 from robustlabels.report.formats import percent
 from robustlabels.report.html import Html, element
@@ -44,20 +43,18 @@ def load(found: Sourced[Finding]) -> dict[str, np.ndarray]:
     """The examples of a finding.
 
     Args:
-      found: with images, of a kind that has some.
+      found: of a kind that has some.
 
     Raises:
-      ValueError: naming the file, if it is missing or damaged.
+      ValueError: naming the file, if it is missing or damaged, or lacks an array.
     """
-    assert found.content.images is not None
-    path = found.path.parent / found.content.images
-    try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in _ARRAYS[found.content.kind]}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    arrays = read_arrays(found.path.parents[1], found.content)
+    missing = sorted(_ARRAYS[found.content.kind] - arrays.keys())
+    if missing:
         raise ValueError(
-            f"{path} holds no examples ({error}): evaluate again."
-        ) from error
+            f"{found.path} comes without the arrays {missing}: delete it and evaluate "
+            "again."
+        )
     return arrays
 
 

@@ -147,7 +147,7 @@ def _results(
         runs, tables.accuracy_columns(runs, attacked), "accuracies by run"
     )
     records = [record.path for run in runs for record in run.records]
-    found = [f.path for run in runs for f in run.findings if f.content.images is None]
+    found = [f.path for run in runs for f in run.found("clean")]
     if accuracy is not None:
         caption = (
             "Share of images that are decided correctly, clean and under the worst row "
@@ -165,6 +165,11 @@ def _results(
             f"confidence on everything that was asked. "
             f"{how if several else 'One seed'}{best}"
         )
+        if any(run.found("left_out") for run in runs):
+            caption += (
+                " AUROC: in which share of all pairs the classifier is surer of the "
+                "test image than of the image of a left-out class; 0.5 is by chance."
+            )
         sources = [f.path for run in runs for f in run.findings]
         body.append(figure(rest, caption, sources, page))
     for run in runs:

@@ -209,7 +209,7 @@ def _read_run(folder: pathlib.Path, name: str) -> Run:
         provenance=written.get("provenance", {}),
         records=tuple(records),
         findings=tuple(findings),
-        metrics=_read_metrics(folder / "metrics.jsonl", seed),
+        metrics=read_metrics(folder, seed),
         diverged=_read(diverged) if diverged.is_file() else None,
         cell=_cells(folder.parent).get(folder.name, {}),
         matrices={
@@ -246,8 +246,21 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     return content
 
 
-def _read_metrics(path: pathlib.Path, seed: int) -> dict[int, list[dict[str, Any]]]:
-    """The lines by seed and in the order of epochs; a line half written is left."""
+def read_metrics(
+    folder: str | os.PathLike, seed: int = 0
+) -> dict[int, list[dict[str, Any]]]:
+    """The lines of metrics.jsonl by seed and in the order of epochs.
+
+    A line half written is left, and without the file there is nothing.
+
+    Args:
+      folder: of a run.
+      seed: of lines that name none.
+
+    Raises:
+      ValueError: naming a line that is damaged.
+    """
+    path = pathlib.Path(folder) / "metrics.jsonl"
     by_seed: dict[int, dict[int, dict[str, Any]]] = {}
     if not path.is_file():
         return {}

@@ -27,6 +27,7 @@ __all__ = [
     "drawn_section",
     "efficiency",
     "figure",
+    "legend",
     "panels",
     "paths",
     "robustness",
@@ -118,7 +119,8 @@ def drawn_section(
     return Section(identity, title, content, tuple(keep))
 
 
-def _legend(names: Sequence[str]) -> Html:
+def legend(names: Sequence[str]) -> Html:
+    """Names with the markers of their series."""
     entries = []
     for index, name in enumerate(names):
         marker = figures.MARKERS[index // theme.SERIES % len(figures.MARKERS)]
@@ -186,7 +188,7 @@ def robustness(
         ),
     ]
     body = joined(
-        _legend(names), panels("robustness", drawn, titles=len(drawn) > 1 or by_attack)
+        legend(names), panels("robustness", drawn, titles=len(drawn) > 1 or by_attack)
     )
     content = figure(body, caption, sources, page)
     return drawn_section("robustness", "Robustness curves", content, drawn)
@@ -226,7 +228,7 @@ def efficiency(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
     drawing = figures.efficiency([curve for _, curve in lines])
     drawn = [(title, alt, drawing)]
     names = [name for name, _ in lines]
-    body = joined(_legend(names), panels("efficiency", drawn, titles=False))
+    body = joined(legend(names), panels("efficiency", drawn, titles=False))
     sources = [r.path for run in shown for r in run.clean()]
     return drawn_section(
         "efficiency", title, figure(body, caption, sources, page), drawn
@@ -270,6 +272,7 @@ def confidence(runs: Sequence[Run], page: pathlib.Path) -> Section | None:
         for (attack, loss), found in list(run.by_attack("adversarial").items())[:1]:
             asked[f"adversarial: {attack}, {loss}"] = found
         asked["fooling images"] = run.found("fooling")
+        asked["images of left-out classes"] = run.found("left_out")
         strips = []
         for index, (name, found) in enumerate(asked.items()):
             histogram = pooled.histogram(found)

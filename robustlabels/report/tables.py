@@ -87,13 +87,16 @@ def accuracy_columns(runs: Sequence[Run], attacked: Attacked) -> list[Column]:
 
 
 def calibration_columns() -> list[Column]:
-    """Calibration, and the median confidence on all that was asked."""
+    """Calibration, median confidence on all that was asked, and what it tells apart."""
 
     def adversarial(run: Run) -> Estimate | None:
         return medians(next(iter(run.by_attack("adversarial").values()), []))
 
     def of(kind: str) -> Callable[[Run], Estimate | None]:
         return lambda run: medians(run.found(kind))
+
+    def told_apart(run: Run) -> Estimate | None:
+        return Estimate.of(f.content.values["auroc"] for f in run.found("left_out"))
 
     scores = {
         "ECE": "expected_calibration_error",
@@ -116,6 +119,8 @@ def calibration_columns() -> list[Column]:
         Column(group, "noise", of("noise"), better=min),
         Column(group, "adversarial", adversarial, better=min),
         Column(group, "fooling", of("fooling"), better=min),
+        Column(group, "left-out classes", of("left_out"), better=min),
+        Column("left-out classes", "AUROC", told_apart, number, max),
     ]
 
 

@@ -151,12 +151,127 @@ def test_a_validation_split_alone_is_the_test_split(tmp_path):
     assert len(data.validation.labels) == 6
 
 
+@pytest.fixture(scope="module")
+def lettered(tmp_path_factory):
+    """A set like `numbered` whose image of number i is of class i % 5, "a" to "e"."""
+    path = tmp_path_factory.mktemp("lettered") / "arrays.npz"
+    np.savez(path, images=IMAGES, labels=np.arange(40) % 5, class_names=[*"abcde"])
+    return f"npz:{path}"
+
+
+def test_nothing_is_left_out_unless_asked_for(lettered):
+    assert load(lettered).left_out is None
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("left_out", [(1, 3), (3, 1), (0,), (2, 3, 4)])
+def test_classes_that_are_left_out_are_in_no_split(lettered, left_out, balanced):
+    options = {"test_fraction": 0.25, "balanced": balanced, "seed": 4}
+    full = load(lettered, **options)
+    data = load(
+        lettered,
+        left_out=left_out,
+        validation_fraction=0.25,
+        train_fraction=0.75,
+        **options,
+    )
+    kept = [c for c in range(5) if c not in left_out]
+    assert data.class_names == tuple("abcde"[c] for c in kept)
+    for split in data[1:4]:
+        assert split.labels.dtype == np.int32
+        assert [kept[label] for label in split.labels] == [
+            n % 5 for n in numbers(split)
+        ]
+    np.testing.assert_array_equal(data.clean_labels, data.train.labels)
+    # Without leaving out, the test split is of the same images in the same order.
+    assert numbers(data.test) == [n for n in numbers(full.test) if n % 5 in kept]
+    assert numbers(data.left_out) == [
+        n for n in numbers(full.test) if n % 5 in left_out
+    ]
+    assert data.left_out.labels.tolist() == [n % 5 for n in numbers(data.left_out)]
+    # The other counts are of what is kept.
+    rest = 8 * len(kept) - len(data.test.labels)
+    size = round(0.25 * rest)
+    assert len(data.validation.labels) == size
+    assert len(data.train.labels) == round(0.75 * (rest - size))
+    assert len({n for split in data[1:4] for n in numbers(split)}) == sum(
+        len(split.labels) for split in data[1:4]
+    )
+    pixels = data.train.images / 255
+    np.testing.assert_allclose(data.mean, [pixels.mean()], rtol=1e-6)
+    np.testing.assert_allclose(data.std, [pixels.std()], rtol=1e-6)
+
+
+def test_labels_are_swapped_among_the_classes_that_are_kept():
+    clean, noisy = (
+        load("digits", left_out=(0, 4, 9), swap_rate=rate) for rate in (0.0, 0.4)
+    )
+    partners = class_partners(7, seed=0)
+    for class_id, size in enumerate(np.bincount(clean.train.labels)):
+        labels = noisy.train.labels[clean.train.labels == class_id]
+        swapped = labels[labels != class_id]
+        alone = partners[class_id] == class_id
+        assert len(swapped) == (0 if alone else round(0.4 * size))
+        assert (swapped == partners[class_id]).all()
+    np.testing.assert_array_equal(noisy.left_out.labels, clean.left_out.labels)
+    assert set(clean.left_out.labels) == {0, 4, 9}
+
+
+def test_own_splits_lose_the_classes_that_are_left_out(tmp_path):
+    arrays = {}
+    for title, ids in (("train", range(24)), ("validation", range(24, 30))):
+        arrays |= {f"{title}_images": IMAGES[ids], f"{title}_labels": np.array(ids) % 3}
+    arrays |= {"test_images": IMAGES[30:], "test_labels": np.arange(30, 40) % 3}
+    np.savez(tmp_path / "own.npz", **arrays)
+    data = load(f"npz:{tmp_path / 'own.npz'}", left_out=(1,))
+    assert sorted(numbers(data.train)) == [n for n in range(24) if n % 3 != 1]
+    assert numbers(data.validation) == [24, 26, 27, 29]
+    assert data.validation.labels.tolist() == [0, 1, 0, 1]
+    assert numbers(data.test) == [30, 32, 33, 35, 36, 38, 39]
+    assert numbers(data.left_out) == [31, 34, 37]
+    assert data.left_out.labels.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "message"),
+    [
+        ((5,), r"left_out: 5 is no class. Write numbers in \[0, 4\]"),
+        ((1, -1), "left_out: -1 is no class"),
+        ((1, 3, 1), r"left_out: class 1 \('b'\) is given twice. Name it once"),
+        (
+            (0, 1, 2, 4),
+            r"left_out=\(0, 1, 2, 4\) keeps 1 of 5 classes.*leave out 3 at most",
+        ),
+    ],
+)
+def test_what_cannot_be_left_out_is_named(lettered, left_out, message):
+    with pytest.raises(ValueError, match=message):
+        load(lettered, left_out=left_out)
+
+
+@pytest.mark.parametrize(("left_out", "which"), [((4,), "left out"), ((0, 1), "kept")])
+def test_test_images_are_needed_of_what_is_left_out_and_of_what_is_kept(
+    tmp_path, left_out, which
+):
+    np.savez(
+        tmp_path / "few.npz",
+        train_images=IMAGES[:30],
+        train_labels=np.arange(30) % 5,
+        test_images=IMAGES[30:],
+        test_labels=np.arange(10) % 2,
+    )
+    message = rf"left_out=.*: no test image is of a class that is {which}. Choose"
+    with pytest.raises(ValueError, match=message):
+        load(f"npz:{tmp_path / 'few.npz'}", left_out=left_out)
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {},
         {"balanced": True, "train_fraction": 0.5, "swap_rate": 0.3},
         {"validation_fraction": 0.0, "seed": 1},
+        {"left_out": (1,)},
     ],
 )
 def test_images_on_disk_are_split_like_those_in_memory(
@@ -168,8 +283,11 @@ def test_images_on_disk_are_split_like_those_in_memory(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(prepared, "_LARGE", 0)
     on_disk = load("photos", **options)
-    assert len(on_disk.test.labels) == 9
-    for mine, expected in zip(on_disk[1:4], in_memory[1:4], strict=True):
+    pairs = [*zip(on_disk[1:4], in_memory[1:4], strict=True)]
+    if "left_out" in options:
+        pairs.append((on_disk.left_out, in_memory.left_out))
+    assert sum(len(mine.labels) for mine, _ in pairs[2:]) == 9
+    for mine, expected in pairs:
         assert isinstance(mine.images, Rows)
         assert mine.images.shape == expected.images.shape
         np.testing.assert_array_equal(mine.images[:], expected.images)

@@ -110,6 +110,16 @@ def test_likelihood_and_brier_score_are_those_of_scikit_learn(seed, ties):
     assert calibration.brier_score(scores, labels) == pytest.approx(score)
 
 
+@CASES
+@given(seed=st.integers(0, 999), ties=st.booleans())
+def test_likelihoods_are_those_of_a_loop(seed, ties):
+    scores, labels = scores_and_labels(seed, ties=ties)
+    found = calibration.negative_log_likelihoods(scores, labels)
+    for row, label, one in zip(scores, labels, found, strict=True):
+        assert one == pytest.approx(-np.log(np.exp(row[label]) / np.exp(row).sum()))
+    assert calibration.negative_log_likelihood(scores, labels) == np.mean(found)
+
+
 def test_scores_may_be_huge():
     scores = np.array([[1e4, 0.0, -1e4], [0.0, 1e4, 1e4]], np.float32)
     found = calibration.negative_log_likelihood(scores, np.array([1, 1]))
@@ -146,12 +156,45 @@ def test_confusion_is_that_of_scikit_learn(seed, present):
     np.testing.assert_array_equal(found, expected)
 
 
+VALUES = st.lists(
+    st.one_of(st.floats(-1, 1, width=32), st.sampled_from([0.0, 0.25, 0.5])),
+    min_size=1,
+    max_size=30,
+).map(lambda values: np.array(values, np.float32))
+
+
+@CASES
+@given(positive=VALUES, negative=VALUES)
+def test_the_auroc_is_that_of_scikit_learn_and_of_a_loop(positive, negative):
+    found = calibration.auroc(positive, negative)
+    labels = np.repeat([1, 0], [len(positive), len(negative)])
+    expected = metrics.roc_auc_score(labels, np.concatenate([positive, negative]))
+    assert found == pytest.approx(expected, abs=1e-12)
+    shares = [(p > n) + (p == n) / 2 for p in positive for n in negative]
+    assert found == pytest.approx(np.mean(shares), abs=1e-12)
+
+
+def test_the_auroc_of_many_pairs_is_exact():
+    values = np.arange(100_000.0)  # 10^10 pairs: more than int32 counts
+    assert calibration.auroc(values, values) == 0.5
+    assert calibration.auroc(values + 100_000, values) == 1.0
+    assert calibration.auroc(values - 100_000, values) == 0.0
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: calibration.histogram(np.array([0.5, np.nan])), "confidence=nan is o"),
         (lambda: calibration.histogram(np.array([1.5])), r"1.5 is outside \[0, 1\]"),
         (lambda: calibration.histogram(np.array([0.5]), bins=0), "bins=0 is not a who"),
+        (
+            lambda: calibration.auroc(np.array([0.5]), np.array([])),
+            "1 positive and 0 negative values are no pairs",
+        ),
+        (
+            lambda: calibration.auroc(np.array([0.5]), np.array([0.5, np.nan])),
+            "an entry of negative=nan is outside",
+        ),
         (
             lambda: calibration.top_k_accuracy(np.zeros((1, 2)), np.array([0]), k=0),
             "k=0 is not a whole number",

@@ -85,7 +85,8 @@ def binned(values):
 
 
 def test_the_clean_finding_is_that_of_numpy_and_scikit_learn():
-    finding, right = cleaned()
+    finding, arrays = cleaned()
+    right = arrays["right"]
     scores, p = by_hand(split.images / np.float32(255))
     sure, decisions, labels = p.max(1), scores.argmax(1), split.labels
     np.testing.assert_array_equal(right, decisions == labels)
@@ -135,8 +136,29 @@ def test_top_k_is_of_fewer_than_all_classes():
     )
 
 
+def test_the_arrays_of_the_clean_finding_are_of_each_example():
+    finding, arrays = cleaned()
+    assert {name: (a.shape, a.dtype) for name, a in arrays.items()} == {
+        "right": ((23,), bool),
+        "confidence": ((23,), np.float32),
+        "negative_log_likelihood": ((23,), np.float32),
+    }
+    for i, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+        (scores,), (p,) = by_hand(image[None] / np.float32(255))
+        assert arrays["right"][i] == (scores.argmax() == label)
+        assert arrays["confidence"][i] == pytest.approx(p.max(), rel=1e-5)
+        expected = pytest.approx(-np.log(p[label]), rel=1e-4, abs=1e-6)
+        assert arrays["negative_log_likelihood"][i] == expected
+    values = finding.values
+    assert values["accuracy"] == arrays["right"].mean()
+    assert values["median_confidence"] == np.median(arrays["confidence"])
+    assert values["negative_log_likelihood"] == pytest.approx(
+        arrays["negative_log_likelihood"].mean()
+    )
+
+
 def test_noise_is_decided_image_by_image():
-    finding = noisy()
+    finding, arrays = noisy()
     scores, p = by_hand(drawn(21, -10, 10))
     assert finding.n == 21
     assert finding.parameters == {"low": -10.0, "high": 10.0}
@@ -146,6 +168,10 @@ def test_noise_is_decided_image_by_image():
         np.median(p.max(1)), rel=1e-5
     )
     assert finding.values["confidence_histogram"]["counts"] == binned(p.max(1))
+    assert list(arrays) == ["confidence"]
+    assert arrays["confidence"].dtype == np.float32
+    np.testing.assert_allclose(arrays["confidence"], p.max(1), rtol=1e-5)
+    assert finding.values["median_confidence"] == np.median(arrays["confidence"])
 
 
 def test_noise_fills_its_range():
@@ -155,7 +181,7 @@ def test_noise_fills_its_range():
         confidence=Partial(lambda x: (x[:, 0, 0, 0] - 2) / 3),
     )
     means = objective.bind(of_images, lambda x: x)
-    finding = confidence.noise(
+    finding, _ = confidence.noise(
         means, SHAPE, key=KEY, low=2.0, high=5.0, num_images=400, mesh=ONE, **COMMON
     )
     counts = np.array(finding.values["confidence_histogram"]["counts"])
@@ -207,8 +233,10 @@ def figures(finding):
 
 @pytest.mark.parametrize(("mesh", "batch_size"), [(ONE, 5), (TWO, 1)])
 def test_neither_batch_size_nor_devices_change_anything(mesh, batch_size):
-    for measure in (lambda *a: cleaned(*a)[0], noisy, lambda *a: fooled(*a)[0]):
-        found, expected = (figures(measure(*a)) for a in ((mesh, batch_size), (TWO, 8)))
+    for measure in (cleaned, noisy, fooled):
+        found, expected = (
+            figures(measure(*a)[0]) for a in ((mesh, batch_size), (TWO, 8))
+        )
         for one, other in zip(
             jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
         ):
@@ -218,7 +246,7 @@ def test_neither_batch_size_nor_devices_change_anything(mesh, batch_size):
 def test_findings_are_json_and_say_what_they_are_of():
     for kind, finding in (
         ("clean", cleaned()[0]),
-        ("noise", noisy()),
+        ("noise", noisy()[0]),
         ("fooling", fooled()[0]),
     ):
         assert finding.kind == kind

@@ -24,7 +24,7 @@ FEW = {n: corruptions.CORRUPTIONS[n] for n in ("gaussian_noise", "contrast")}
 @pytest.mark.parametrize("batch_size", [4, 1000])
 def test_shares_are_those_of_the_corruptions_by_hand(monkeypatch, batch_size):
     monkeypatch.setattr(corrupted, "CORRUPTIONS", FEW)
-    finding = corrupted.corrupted(
+    finding, arrays = corrupted.corrupted(
         MODEL,
         Split(IMAGES, LABELS),
         key=jax.random.key(1),
@@ -33,7 +33,7 @@ def test_shares_are_those_of_the_corruptions_by_hand(monkeypatch, batch_size):
         batch_size=batch_size,
     )
     assert (finding.kind, finding.n) == ("corruptions", 10)
-    shares = []
+    shares, times_right = [], np.zeros(10, int)
     for name in FEW:
         for severity, found in enumerate(finding.values["accuracy"][name], start=1):
             x = corruptions.corrupt(
@@ -43,7 +43,13 @@ def test_shares_are_those_of_the_corruptions_by_hand(monkeypatch, batch_size):
                 key=jax.random.key(1),
             )
             decisions = np.asarray(x).reshape(10, -1) @ WEIGHTS
-            shares.append(np.mean(decisions.argmax(1) == LABELS))
+            right = decisions.argmax(1) == LABELS
+            shares.append(np.mean(right))
+            times_right += right
             assert found == pytest.approx(shares[-1])
     assert finding.values["mean"] == pytest.approx(np.mean(shares))
     assert min(shares) < 1
+    (found,) = arrays.values()
+    assert (list(arrays), found.dtype) == (["right"], np.float32)
+    np.testing.assert_allclose(found, times_right / len(shares))
+    assert np.mean(found) == pytest.approx(finding.values["mean"])

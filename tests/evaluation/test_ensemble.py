@@ -13,6 +13,7 @@ from robustlabels.evaluation import (
     budgets,
     make_attacker,
     measure,
+    read_arrays,
     render_table,
 )
 from robustlabels.evaluation.budgets import Ensemble, Stage
@@ -122,7 +123,9 @@ def test_a_finding_shows_the_images_of_the_stage_that_felled_them(found, by_stag
     assert last.n == np.sum((everywhere[0] >= 0) & (everywhere.min(0) < len(EPSILONS)))
 
 
-def test_what_was_stopped_in_a_later_stage_goes_on_to_the_same_figures(tmp_path, found):
+def test_what_was_stopped_in_a_later_stage_goes_on_to_the_same_figures(
+    tmp_path, found, by_stage
+):
     for patience in (1, 5, 9, 12):
         left = [patience]
 
@@ -138,6 +141,11 @@ def test_what_was_stopped_in_a_later_stage_goes_on_to_the_same_figures(tmp_path,
         if isinstance(one, Record):
             assert one.value == other.value == third.value
             assert (one.loss, one.fallen) == (other.loss, other.fallen)
+    stages = [outcome.fallen for outcome in by_stage.values()]
+    findings = [one for one in again if isinstance(one, Finding)]
+    for i, finding in enumerate(findings):
+        fallen = read_arrays(tmp_path, finding)["fallen"]
+        np.testing.assert_array_equal(fallen, np.min(stages[: i + 1], axis=0))
 
 
 def test_an_ensemble_takes_epsilons_of_normalised_images():

@@ -17,6 +17,7 @@ from robustlabels.evaluation import (
     budgets,
     examine,
     measure,
+    read_arrays,
     read_findings,
 )
 
@@ -52,6 +53,17 @@ def without_times(found):
         for one in found
         for said in [{"images": None} if isinstance(one, Finding) else {}]
     ]
+
+
+def arrays_of(folder, found):
+    """The arrays of each finding, by its kind, attack and loss."""
+    return {
+        (one.kind, one.parameters.get("attack"), one.parameters.get("loss")): {
+            name: array.tolist() for name, array in read_arrays(folder, one).items()
+        }
+        for one in found
+        if isinstance(one, Finding)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +109,22 @@ def test_what_is_there_is_read_and_not_computed_again(run):
     def asked():
         raise AssertionError("work was done")
 
-    again = everything(folder=folder, stop=asked)
-    assert without_times(again) == without_times(found)
-    assert [one.provenance for one in again] == [one.provenance for one in found]
+    assert everything(folder=folder, stop=asked) == found
+
+
+def test_arrays_are_those_that_the_findings_are_of(run):
+    folder, found = run
+    arrays = {kind: held for (kind, *_), held in arrays_of(folder, found).items()}
+    values = {one.kind: one.values for one in found if isinstance(one, Finding)}
+    right = decisions == split.labels
+    assert arrays["clean"]["right"] == right.tolist()
+    assert values["clean"]["accuracy"] == np.mean(right)
+    assert len(arrays["noise"]["confidence"]) == 12
+    for kind in ("clean", "noise"):
+        middle = np.median(arrays[kind]["confidence"])
+        assert values[kind]["median_confidence"] == pytest.approx(middle)
+    assert np.array_equal(np.array(arrays["adversarial"]["fallen"]) >= 0, right)
+    assert arrays["hidden_gradient"] == {}
 
 
 def test_another_size_is_another_finding(run, tmp_path):
@@ -131,6 +156,32 @@ def test_what_was_stopped_goes_on_to_the_same(run, tmp_path, calls):
         everything(folder=tmp_path, stop=stop)
     again = everything(folder=tmp_path)
     assert without_times(again) == without_times(run[1])
+    assert arrays_of(tmp_path, again) == arrays_of(*run)
+
+
+def test_unknown_classes_come_after_the_noise(tmp_path):
+    some = Split(split.images[:6], np.full(6, 9, np.int32))
+    pairs = [(IDENTITY, classifier), (OTHER, classifier)]
+    found = everything(pairs, attacks={}, unknown=some, folder=tmp_path)
+    of_each = ["noise", "left_out", "fooling"]
+    assert kinds(found) == ["clean"] * 2 + ["none"] * 2 + of_each * 2
+    ours = [one for one in found if kinds([one]) == ["left_out"]]
+    assert [one.n for one in ours] == [29, 29]
+    assert [one.classifier for one in ours] == [IDENTITY, OTHER]
+    arrays = read_arrays(tmp_path, ours[0])
+    assert {name: len(array) for name, array in arrays.items()} == {
+        "known": 23,
+        "unknown": 6,
+    }
+    np.testing.assert_array_equal(
+        arrays["known"], read_arrays(tmp_path, found[0])["confidence"]
+    )
+
+    def asked():
+        raise AssertionError("work was done")
+
+    again = everything(pairs, attacks={}, unknown=some, folder=tmp_path, stop=asked)
+    assert [one for one in again if kinds([one]) == ["left_out"]] == ours
 
 
 def test_what_is_zero_is_left_out():

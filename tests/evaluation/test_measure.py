@@ -25,6 +25,7 @@ from robustlabels.evaluation import (
     budgets,
     measure,
     parse_epsilons,
+    read_arrays,
     read_findings,
     read_records,
 )
@@ -365,6 +366,30 @@ def test_images_of_a_finding(of_replicas):
         change = np.abs(perturbed - images["clean"]).max((1, 2, 3))
         allowed = [EPSILONS[written] for written in images["epsilons"]]
         assert np.all(change <= np.array(allowed) + 1e-6)
+
+
+def test_where_each_example_fell(of_replicas, stands_alone):
+    folder, both = of_replicas
+    right = np.argmax(np.asarray(classifier.scores(batch[0])), 1) == split.labels
+    assert not right.all()
+    for finding in (one for one in both if isinstance(one, Finding)):
+        fallen = read_arrays(folder, finding)["fallen"]
+        assert (fallen.shape, fallen.dtype) == ((23,), np.int32)
+        cell = finding.parameters["attack"], finding.parameters["loss"]
+        for level, epsilon in enumerate(EPSILONS):
+            (record,) = (
+                one
+                for one in both
+                if isinstance(one, Record)
+                and one.classifier == finding.classifier
+                and (one.attack, one.loss, one.epsilon) == (*cell, epsilon)
+            )
+            assert np.mean(fallen > level) == record.value
+            assert np.sum((fallen >= 0) & (fallen <= level)) == record.fallen["n"]
+        if finding.classifier == IDENTITY:
+            for i, one in enumerate(fallen):
+                stood = int(stands_alone[cell][:, i].sum())
+                assert one == (stood if right[i] else -1)
 
 
 class Countdown:

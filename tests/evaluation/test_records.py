@@ -17,6 +17,7 @@ from robustlabels.evaluation import (
     Record,
     interval,
     provenance,
+    read_arrays,
     read_findings,
     read_records,
     records,
@@ -179,21 +180,41 @@ def test_what_is_unfinished_is_overlooked(tmp_path):
 
 def test_findings_and_records_share_a_folder(tmp_path):
     images = {"clean": np.arange(6.0).reshape(1, 2, 3, 1), "labels": np.array([4])}
-    path = write_finding(tmp_path, finding(), images)
+    written = write_finding(tmp_path, finding(), images)
     write_record(tmp_path, record())
-    write_finding(tmp_path, finding(kind="noise"))
+    assert write_finding(tmp_path, finding(kind="noise")) == finding(kind="noise")
     noise, adversarial = sorted(read_findings(tmp_path), key=lambda f: f.images or "")
     assert noise == finding(kind="noise")
-    assert adversarial == finding(images=path.with_suffix(".npz").name)
+    (path,) = (tmp_path / "evaluation").glob("*.npz")
+    assert path.with_suffix(".json").is_file()
+    assert adversarial == written == finding(images=path.name)
     assert read_records(tmp_path) == [record()]
-    with np.load(tmp_path / "evaluation" / adversarial.images) as stored:
-        assert set(stored.files) == set(images)
-        np.testing.assert_array_equal(stored["clean"], images["clean"])
+    stored = read_arrays(str(tmp_path), adversarial)
+    assert set(stored) == set(images)
+    for name, array in images.items():
+        np.testing.assert_array_equal(stored[name], array)
+    assert read_arrays(tmp_path, noise) == {}
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "flipped"])
+def test_arrays_that_are_missing_or_damaged_are_named(tmp_path, damage):
+    written = write_finding(tmp_path, finding(), {"right": np.arange(100.0)})
+    path = tmp_path / "evaluation" / written.images
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        flipped = content[:300] + bytes([content[300] ^ 1]) + content[301:]
+        contents = {"empty": b"", "cut": content[:-10], "flipped": flipped}
+        path.write_bytes(contents[damage])
+    message = f"{path.name} is missing or damaged: delete {path.stem}.json beside it"
+    with pytest.raises(ValueError, match=message):
+        read_arrays(tmp_path, written)
 
 
 def test_the_same_finding_replaces_the_older(tmp_path):
     again = finding(seconds=9.0)
-    assert write_finding(tmp_path, finding()) == write_finding(tmp_path, again)
+    write_finding(tmp_path, finding())
+    write_finding(tmp_path, again)
     assert read_findings(tmp_path) == [again]
     parameters = {**finding().parameters, "loss": "margin"}
     changes = [{"kind": "noise"}, {"parameters": parameters}, {"split": "validation"}]
@@ -213,7 +234,8 @@ def test_every_seed_has_files_of_its_own(tmp_path):
 @pytest.mark.parametrize("read", [read_records, read_findings])
 @pytest.mark.parametrize("content", ['{"kind": "noise"}', '{"split": "test"}'])
 def test_no_reader_skips_what_is_damaged(tmp_path, read, content):
-    path = write_finding(tmp_path, finding())
+    write_finding(tmp_path, finding())
+    (path,) = (tmp_path / "evaluation").iterdir()
     path.write_text(content)
     with pytest.raises(ValueError, match=f"{path.name} holds no evaluation record"):
         read(tmp_path)

@@ -198,3 +198,15 @@ def test_calibration_of_several_seeds_is_a_mean_with_a_deviation():
     deviation = 0.25 / 2**0.5
     assert line.startswith("ECE 3.00 ± 1.41 %, ")
     assert f"NLL 0.3750 ± {deviation:.4f}, " in line
+
+
+def test_the_auroc_on_left_out_classes_stands_beside_the_calibration():
+    findings = [clean_finding(0, 1.0), clean_finding(1, 1.0)]
+    left_out = [
+        dataclasses.replace(each, kind="left_out", values={"auroc": auroc})
+        for each, auroc in zip(findings, (0.875, 0.9), strict=True)
+    ]
+    one = render_table([CLEAN, findings[0], left_out[0]]).splitlines()[1]
+    assert one.endswith(", top 5 50.0 %, left-out AUROC 0.8750")
+    several = render_table([CLEAN, *findings, *left_out]).splitlines()[1]
+    assert several.endswith(f", left-out AUROC 0.8875 ± {0.025 / 2**0.5:.4f}")

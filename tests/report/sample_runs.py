@@ -49,6 +49,7 @@ def make_run(
     names=DIGITS,
     strength=0.0,
     hides=False,
+    left_out=False,
     **config,
 ):
     """A run: "new", "training", "diverged", "old" (no findings) or "evaluated".
@@ -80,6 +81,8 @@ def make_run(
                 write(folder / "evaluation" / name.replace("/", "_"), content)
             if state == "evaluated":
                 findings(folder / "evaluation", rng, who, shape, names, hides)
+            if left_out:
+                unknown(folder / "evaluation", rng, who)
     return folder
 
 
@@ -139,6 +142,20 @@ def histogram(confidences):
         "median_confidence": float(np.median(confidences)),
         "confidence_histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
     }
+
+
+def unknown(folder, rng, who):
+    values = {
+        "auroc": float(rng.uniform(0.8, 0.95)),
+        "known_median_confidence": 0.95,
+        **histogram(rng.beta(3, 2, 90)),
+    }
+    found = Finding(
+        *("left_out", who, "test", {"classes": [8, 9]}, SIZE + 90, values),
+        *(None, 1.5, PROVENANCE),
+    )
+    name = f"left_out-{who['seed']}.json"
+    write(folder / name, dataclasses.asdict(found))
 
 
 def findings(folder, rng, who, shape, names, hides):

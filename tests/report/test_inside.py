@@ -183,5 +183,5 @@ def test_damaged_arrays_are_named(tmp_path):
     run = make_labels(tmp_path / "run")
     (path,) = (run / "evaluation").glob("outputs-*.npz")
     path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"outputs-.*npz holds no examples"):
+    with pytest.raises(ValueError, match=r"outputs-.*npz is missing or damaged"):
         write_report([run], run / "report.html")

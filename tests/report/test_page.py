@@ -163,6 +163,28 @@ def test_means_and_stds_over_seeds_are_those_of_numpy(folder, page):
     assert row[9].startswith(shown(values))
 
 
+def test_confidence_on_left_out_classes_is_shown_where_it_was_measured(tmp_path, page):
+    assert "AUROC" not in page.source
+    assert "left-out" not in page.source
+    run = make_run(tmp_path / "run", seeds=(0, 1), left_out=True)
+    mine = Page(write_report([run], tmp_path / "report.html"))
+    table = next(t for t in mine.tables if len(t) > 1 and "AUROC" in t[1])
+    found = [each["values"] for each in records(run, kind="left_out")]
+    assert len(found) == 2
+
+    def shown(values, form):
+        mean, std = np.mean(values), np.std(values, ddof=1)
+        return f"{mean:{form}} ± {std:{form}}"
+
+    medians = [100 * values["median_confidence"] for values in found]
+    cell = table[2][1 + table[1].index("left-out classes")]
+    assert cell.startswith(shown(medians, ".1f"))
+    mean = np.mean([values["auroc"] for values in found])
+    assert table[2][1 + table[1].index("AUROC")].startswith(f"{mean:.3f} ±")
+    assert "images of left-out classes median" in mine.source
+    assert sum("AUROC: in which share" in f["caption"] for f in mine.figures) == 1
+
+
 def test_the_best_of_a_column_is_marked(page):
     cells = [row[1] for row in page.accuracies()[2:] if row[1][0].isdigit()]
     best = {float(cell.split()[0]) for cell in cells if "(best)" in cell}
@@ -257,6 +279,14 @@ def test_a_run_keeps_its_figures_beside_its_page(tmp_path):
 def test_missing_images_are_named(tmp_path):
     run = make_run(tmp_path / "run")
     (run / "evaluation/fooling-0.npz").write_bytes(b"PK damaged")
-    with pytest.raises(ValueError, match=r"fooling-0\.npz holds no examples"):
+    with pytest.raises(ValueError, match=r"fooling-0\.npz is missing or dam"):
         write_report([run], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_an_array_that_is_missing_is_named(tmp_path):
+    run = make_run(tmp_path / "run")
+    np.savez(run / "evaluation/fooling-0.npz", images=np.zeros((1, 8, 8, 1)))
+    message = r"fooling-0\.json comes without the arrays \['confidences', 'decisions',"
+    with pytest.raises(ValueError, match=message):
+        write_report([run], tmp_path / "report.html")

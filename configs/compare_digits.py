@@ -1,0 +1,67 @@
+"""Every label and loss on the 8x8 digits of scikit-learn, compared.
+
+Run it by `robustlabels compare --config=configs/compare_digits.py`. The encoder, the
+number of steps, the data and the attacks are the same for all objectives, and so is the
+search of the learning rate on validation images. Parameters of their own are at their
+defaults.
+"""
+
+import ml_collections
+
+
+def get_config():
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+    config.num_seeds = 3
+    config.data = dict(name="digits", test_fraction=0.25, balanced=True)
+    config.encoder = dict(name="MLP", widths=(256, 256, 64))
+    config.optimizer = dict(name="adam")
+    config.learning_rate = dict(name="cosine", peak=1e-3)
+    config.training = dict(num_epochs=50, batch_size=100)
+    config.evaluation = dict(
+        epsilons="0.02, 0.05, 0.1, 0.15, 0.2",
+        attacks=dict(
+            fgsm=dict(name="fgsm"),
+            pgd=dict(name="pgd", num_steps=40),
+            square=dict(name="square", num_steps=500),
+            nearest=dict(name="ddn"),
+        ),
+        noise_images=1000,
+        fooling_images=0,
+        corrupted_examples=449,
+    )
+    config.compare = dict(
+        reference="softmax",
+        learning_rates=(3e-4, 1e-3, 3e-3),
+        train_fractions=(0.01, 0.1),
+        swap_rates=(0.2, 0.4),
+        left_out=(8, 9),
+    )
+    config.objectives = objectives()
+    return config
+
+
+def objectives():
+    softmax, prototypes = dict(name="Softmax"), dict(name="Prototypes")
+    uniform, lda = dict(name="uniform"), dict(name="lda")
+    return dict(
+        softmax=dict(head=softmax, objective=dict(name="softmax")),
+        label_smoothing=dict(head=softmax, objective=dict(name="label_smoothing")),
+        mcel_uniform=dict(
+            head=softmax, objective=dict(name="mcel", similarity=uniform)
+        ),
+        mcel_lda=dict(head=softmax, objective=dict(name="mcel", similarity=lda)),
+        sg_mcel=dict(head=softmax, objective=dict(name="sg_mcel", similarity=lda)),
+        glvq=dict(head=prototypes, objective=dict(name="glvq")),
+        sng=dict(head=prototypes, objective=dict(name="sng")),
+        speech=label("speech"),
+        gaussian=label("gaussian_composition"),
+        uniform_labels=label("uniform"),
+    )
+
+
+def label(name):
+    return dict(
+        head=dict(name="LabelDecoder", shape=(64, 64)),
+        objective=dict(name="label_regression", codebook=dict(name=name)),
+    )
