@@ -1,7 +1,8 @@
 """A comparison in its folder: alike for all, shared by workers, gone on with."""
 
 import json
-import threading
+import subprocess
+import sys
 
 import ml_collections
 import numpy as np
@@ -121,21 +122,23 @@ def without_time(table):
 
 def test_workers_share_the_runs(undisturbed, tmp_path):
     _, table = undisturbed
-    read = comparison.read(config())
-    failures = []
-
-    def work(share):
-        try:
-            comparison.compare(read, tmp_path, share=share)
-        except ValueError as error:  # Nothing was finished when the first one ended.
-            failures.append(str(error))
-
-    workers = [threading.Thread(target=work, args=((k, 2),)) for k in (1, 2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert without_time(comparison.read_table(tmp_path)) == without_time(table)
+    file = tmp_path / "compare.py"
+    fields = json.dumps(config().to_dict())
+    file.write_text(
+        "import json, ml_collections\n"
+        "def get_config():\n"
+        f"    return ml_collections.ConfigDict(json.loads({fields!r}))\n"
+    )
+    code = "import sys; from robustlabels.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "compare", f"--config={file}"]
+    command += [f"--workdir={tmp_path / 'runs'}"]
+    workers = [
+        subprocess.Popen([*command, *share], stdout=subprocess.DEVNULL)
+        for share in (["--cells=1/2"], ["--cells=2/2"], [])
+    ]
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
+    found = comparison.read_table(tmp_path / "runs")
+    assert without_time(found) == without_time(table)
 
 
 def test_another_comparison_is_refused(undisturbed):
