@@ -25,6 +25,7 @@ BENCHMARKS = (
     "training",
     "evaluation",
     "runs",
+    "comparison",
 )
 WITH_NEEDS = ("minimum", "peers")
 

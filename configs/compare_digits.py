@@ -17,7 +17,7 @@ def get_config():
     config.encoder = dict(name="MLP", widths=(256, 256, 64))
     config.optimizer = dict(name="adam")
     config.learning_rate = dict(name="cosine", peak=1e-3)
-    config.training = dict(num_epochs=50, batch_size=100)
+    config.training = dict(num_epochs=20, batch_size=100)
     config.evaluation = dict(
         epsilons="0.02, 0.05, 0.1, 0.15, 0.2",
         attacks=dict(
@@ -26,6 +26,7 @@ def get_config():
             square=dict(name="square", num_steps=500),
             nearest=dict(name="ddn"),
         ),
+        batch_size=128,
         noise_images=1000,
         fooling_images=0,
         corrupted_examples=449,
@@ -55,13 +56,12 @@ def objectives():
         glvq=dict(head=prototypes, objective=dict(name="glvq")),
         sng=dict(head=prototypes, objective=dict(name="sng")),
         speech=label("speech"),
-        gaussian=label("gaussian_composition"),
-        uniform_labels=label("uniform"),
+        gaussian=label("gaussian_composition", shape=(16, 16)),
+        uniform_labels=label("uniform", shape=(16, 16)),
     )
 
 
-def label(name):
-    return dict(
-        head=dict(name="LabelDecoder", shape=(64, 64)),
-        objective=dict(name="label_regression", codebook=dict(name=name)),
-    )
+def label(name, **fields):
+    head = dict(name="LabelDecoder", shape=fields.get("shape", (64, 64)))
+    codebook = dict(name=name, **fields)
+    return dict(head=head, objective=dict(name="label_regression", codebook=codebook))

@@ -256,6 +256,7 @@ def _compare(arguments: list[str], stop: Signals) -> None:
             raise _with_a_way_on(stopped, again) from None
         chosen = workdir
     print(comparison.to_text(table))
+    print("\n".join(table.verdict))
     print(f"The report is {chosen}/report.html.", file=sys.stderr)
 
 

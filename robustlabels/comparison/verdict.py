@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 
+from robustlabels.comparison.exports import change
 from robustlabels.comparison.statistics import Difference
 from robustlabels.comparison.table import Entry, Question, Table
+from robustlabels.report.formats import count
 
 __all__ = ["verdict_of"]
 
 _AREA = "robust area"
+_FEW = 3
 
 
 def verdict_of(table: Table, own: Mapping[str, Difference]) -> tuple[str, ...]:
@@ -52,7 +55,7 @@ def _losses(table: Table, others: tuple[str, ...]) -> Iterator[str]:
 def _told(table: Table, name: str, *, better: bool) -> str:
     """The significant differences of an objective in one direction."""
     told = [
-        _difference(question, table.entries[name][question.name])
+        f"{question.name} {_change(table.entries[name][question.name], question)}"
         for question in table.questions
         if table.entries[name][question.name].significant
         and table.better(name, question) is better
@@ -60,20 +63,11 @@ def _told(table: Table, name: str, *, better: bool) -> str:
     return "; ".join(told)
 
 
-def _difference(question: Question, entry: Entry) -> str:
-    return f"{question.name} {_change(question.unit, entry)}"
-
-
-def _change(unit: str, found: Entry | Difference) -> str:
-    """A difference with its interval."""
-    value = found.difference if isinstance(found, Entry) else found.value
-    assert value is not None
-    assert found.low is not None
-    assert found.high is not None
-    times, said = (100, " points") if unit == "%" else (1, unit)
-    form = ".1f" if unit == "%" else ".3g"
-    low, high = f"{times * found.low:{form}}", f"{times * found.high:{form}}"
-    return f"{times * value:+{form}}{said} [{low}, {high}]"
+def _change(entry: Entry, question: Question) -> str:
+    """A difference with its interval, in points where it is of percentages."""
+    value, _, reach = change(entry, question).partition(" ")
+    unit = " points" if question.unit == "%" else question.unit
+    return f"{value}{unit} {reach}"
 
 
 def _seeming(table: Table, own: Mapping[str, Difference]) -> Iterator[str]:
@@ -81,40 +75,49 @@ def _seeming(table: Table, own: Mapping[str, Difference]) -> Iterator[str]:
     area = next((q for q in table.questions if q.name == _AREA), None)
     if area is None:
         return
-    for name, difference in own.items():
+    for name, (value, low, high, _) in own.items():
         entry = table.entries[name][_AREA]
-        if entry.difference is None or difference.low <= 0:
+        if entry.difference is None or low <= 0:
             continue
         if entry.significant and entry.difference > 0:
             continue
+        along = Entry(None, difference=value, low=low, high=high)
         yield (
             f"{name} only seems more robust than {table.reference}: along its own loss "
-            f"the area under the curve differs by {_change('%', difference)}, under "
-            f"the worst attack by {_change('%', entry)}."
+            f"the area under the curve differs by {_change(along, area)}, under the "
+            f"worst attack by {_change(entry, area)}."
         )
 
 
 def _hidden(table: Table) -> Iterator[str]:
-    for name, signs in table.hidden.items():
-        if signs:
-            said = ", ".join(sign.replace("_", " ") for sign in signs)
-            yield (
-                f"What stands of {name} under attack is an upper bound: there are "
-                f"signs of a hidden gradient ({said})."
-            )
+    told = [
+        f"{name} ({', '.join(sign.replace('_', ' ') for sign in signs)})"
+        for name, signs in table.hidden.items()
+        if signs
+    ]
+    if told:
+        yield (
+            "Signs of a hidden gradient make what stands under attack an upper bound "
+            f"for {'; '.join(told)}."
+        )
 
 
 def _alike(table: Table, others: tuple[str, ...]) -> Iterator[str]:
-    """Objectives without any significant difference."""
+    """Objectives without any significant difference, and how much could be seen."""
     alike = [
         name
         for name in others
         if any(e.difference is not None for e in table.entries[name].values())
         and not any(e.significant for e in table.entries[name].values())
     ]
+    seeds = count(table.num_seeds, "seed")
     if alike:
-        seeds = f"{table.num_seeds} seed{'s' if table.num_seeds > 1 else ''}"
-        yield (f"At {seeds} nothing tells {table.reference} from {', '.join(alike)}.")
+        yield f"At {seeds} nothing tells {table.reference} from {', '.join(alike)}."
+    if table.num_seeds < _FEW:
+        yield (
+            f"With {seeds} the intervals know little or nothing of how much one "
+            f"training differs from the next: use {_FEW} or more."
+        )
 
 
 def _failed(table: Table) -> Iterator[str]:

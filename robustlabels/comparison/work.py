@@ -4,16 +4,19 @@ All of it is ordinary runs: what is done is not done again, any number of proces
 work on the same folder, and what there is can be tabulated at any time.
 """
 
+import contextlib
 import json
 import math
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import ml_collections
+from jax.experimental.compilation_cache import compilation_cache
 
 from robustlabels import build, evaluation, report, run, training
 from robustlabels._files import whole
@@ -28,6 +31,8 @@ from robustlabels.comparison.table import Table
 __all__ = ["compare", "read_table", "write_table"]
 
 _SECONDS_BETWEEN_LOOKS = 2.0
+# Where JAX keeps programs, and which: those that took so long to compile.
+_PROGRAMS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 
 
 def compare(
@@ -68,9 +73,8 @@ def compare(
     over = [cell for cell in mine if cells.is_over(workdir / cell.name)]
     left = [cell for cell in mine if cell not in over]
     _announce(comparison, everything, left, share)
-    with Progress(
-        total=len(mine), what="comparison", unit="runs", done=len(over)
-    ) as progress:
+    progress = Progress(total=len(mine), what="comparison", unit="runs", done=len(over))
+    with _programs_shared(), progress:
         while left:
             waiting = []
             for cell in left:
@@ -82,6 +86,27 @@ def compare(
                 _wait(waiting, stop)
             left = waiting
     return write_table(workdir)
+
+
+@contextlib.contextmanager
+def _programs_shared() -> Iterator[None]:
+    """Lets runs load what an earlier one compiled, unless JAX keeps programs anyway."""
+    before = {name: getattr(jax.config, name) for name in _PROGRAMS}
+    if before["jax_compilation_cache_dir"] is not None:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            _keep_programs(dict(zip(_PROGRAMS, (folder, 0.0), strict=True)))
+            yield
+        finally:
+            _keep_programs(before)
+
+
+def _keep_programs(settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 def _attempt(cell: Cell, comparison: Comparison, workdir: Path, stop: Stop) -> bool:
