@@ -23,13 +23,14 @@ def get_config():
         attacks=dict(
             fgsm=dict(name="fgsm"),
             pgd=dict(name="pgd", num_steps=40),
-            square=dict(name="square", num_steps=500),
+            square=dict(name="square", num_steps=300),
             nearest=dict(name="ddn"),
         ),
         batch_size=128,
         noise_images=1000,
         fooling_images=0,
-        corrupted_examples=449,
+        diagnosed_examples=100,
+        corrupted_examples=200,
     )
     config.compare = dict(
         reference="softmax",

@@ -108,7 +108,7 @@ def expected_calibration_error(
     >>> print(error(np.array([[1.0, 1.0], [2.0, 0.0]])))
     [0.2 0.3]
     """
-    _, index = calibration._binned(confidence, bins)
+    _, index = calibration.binned(confidence, bins)
     order = np.argsort(index)
     return functools.partial(
         _expected_calibration_error,

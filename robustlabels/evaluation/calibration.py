@@ -11,6 +11,7 @@ __all__ = [
     "Histogram",
     "Reliability",
     "auroc",
+    "binned",
     "brier_score",
     "confusion",
     "expected_calibration_error",
@@ -67,7 +68,7 @@ def reliability(
     >>> print(diagram.counts, diagram.confidence, diagram.accuracy)
     [2 1] [0.3 0.9] [0.5 1. ]
     """
-    edges, index = _binned(confidence, bins)
+    edges, index = binned(confidence, bins)
     counts = np.bincount(index, minlength=bins)
 
     def mean(values):
@@ -237,7 +238,7 @@ def histogram(confidence: Float[np.ndarray, " n"], *, bins: int = 20) -> Histogr
     >>> print(histogram(np.array([0.0, 0.5, 0.6, 1.0]), bins=2).counts)
     [2 2]
     """
-    edges, index = _binned(confidence, bins)
+    edges, index = binned(confidence, bins)
     return Histogram(edges, np.bincount(index, minlength=bins))
 
 
@@ -263,9 +264,10 @@ def spread(confidence: Float[np.ndarray, " n"]) -> dict[str, Any]:
     }
 
 
-def _binned(
+def binned(
     confidence: Float[np.ndarray, " n"], bins: int
 ) -> tuple[Float[np.ndarray, " edges"], Int[np.ndarray, " n"]]:
+    """The edges of equal bins of [0, 1], and the bin of each confidence."""
     _validate.count(bins=bins)
     fix = "It is a share; NaN is what a training that diverged leaves behind."
     _validate.in_range(0.0, 1.0, confidence=confidence, fix=fix)

@@ -24,7 +24,7 @@ from robustlabels.evaluation._batchwise import batchwise
 from robustlabels.evaluation.records import Finding, interval, provenance
 from robustlabels.objective import Classifier
 
-__all__ = ["clean", "fooling", "noise"]
+__all__ = ["answering", "clean", "fooling", "noise"]
 
 _MOST_EXAMPLES = 10
 _TOP = (1, 3, 5)
@@ -76,7 +76,7 @@ def clean(
     """
     began = time.monotonic()
     answers = batchwise(
-        _answering(mesh),
+        answering(mesh),
         classifier,
         len(split.labels),
         lambda index: (as_float(split.images[index]),),
@@ -310,7 +310,8 @@ def fooling(
 
 
 @functools.cache
-def _answering(mesh: Mesh) -> Callable:
+def answering(mesh: Mesh) -> Callable:
+    """(classifier, images) -> "scores" and "confidence", for `batchwise`."""
     return jax.jit(parallel.per_example(_answers, mesh))
 
 

@@ -12,7 +12,7 @@ from robustlabels._stopping import Stop, never
 from robustlabels.data import Split, as_float
 from robustlabels.evaluation import calibration
 from robustlabels.evaluation._batchwise import batchwise
-from robustlabels.evaluation.confidence import _answering
+from robustlabels.evaluation.confidence import answering
 from robustlabels.evaluation.records import Finding, provenance
 from robustlabels.objective import Classifier
 
@@ -66,7 +66,7 @@ def left_out(
 
     def confidences(split: Split, what: str) -> Float32[np.ndarray, " n"]:
         return batchwise(
-            _answering(mesh),
+            answering(mesh),
             classifier,
             len(split.labels),
             lambda index: (as_float(split.images[index]),),
