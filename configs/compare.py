@@ -46,7 +46,7 @@ def get_config(encoder="cnn"):
     )
     config.compare = dict(
         reference="softmax",
-        learning_rates=(3e-4, 1e-3, 3e-3),
+        learning_rates=(1e-3, 3e-3, 1e-2),
         train_fractions=(0.01, 0.1),
         swap_rates=(0.2, 0.4),
         left_out=(),

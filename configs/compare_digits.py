@@ -23,18 +23,18 @@ def get_config():
         attacks=dict(
             fgsm=dict(name="fgsm"),
             pgd=dict(name="pgd", num_steps=40),
-            square=dict(name="square", num_steps=300),
+            square=dict(name="square", num_steps=200),
             nearest=dict(name="ddn"),
         ),
         batch_size=128,
         noise_images=1000,
         fooling_images=0,
-        diagnosed_examples=100,
-        corrupted_examples=200,
+        diagnosed_examples=60,
+        corrupted_examples=100,
     )
     config.compare = dict(
         reference="softmax",
-        learning_rates=(3e-4, 1e-3, 3e-3),
+        learning_rates=(1e-3, 3e-3, 1e-2),
         train_fractions=(0.01, 0.1),
         swap_rates=(0.2, 0.4),
         left_out=(8, 9),

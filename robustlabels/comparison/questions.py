@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from robustlabels import build, evaluation, report
 from robustlabels.comparison import statistics
@@ -245,8 +245,8 @@ def _nearest(run: _Run) -> Iterator[Answer]:
         return
     largest = math.sqrt(math.prod(_shape(run, found[0][0])))
     nearest = [
-        np.min([_distances(run, each, largest) for each in of_seed], axis=0)
-        for of_seed in found
+        np.min([_distances(run, each, right, largest) for each in of_seed], axis=0)
+        for of_seed, right in zip(found, run.arrays("clean", "right"), strict=True)
     ]
     meaning = (
         "Mean distance in L2 to the nearest image that is decided wrongly; 0 for those "
@@ -267,11 +267,13 @@ def _shape(run: _Run, finding: Finding) -> tuple[int, ...]:
     return evaluation.read_arrays(run.folder, found)["clean"].shape[1:]
 
 
-def _distances(run: _Run, finding: Finding, largest: float) -> Float[np.ndarray, " n"]:
-    arrays = evaluation.read_arrays(run.folder, finding)
-    distance = arrays["distances"][:, DISTANCES.index("l2")]
-    wrong = arrays["decisions"] != arrays["labels"]
-    return np.where((distance == 0) & ~wrong, largest, distance).astype(float)
+def _distances(
+    run: _Run, finding: Finding, right: Bool[np.ndarray, " n"], largest: float
+) -> Float[np.ndarray, " n"]:
+    """Of each image; no distance of an image that was right is that none was found."""
+    distances = evaluation.read_arrays(run.folder, finding)["distances"]
+    distance = distances[:, DISTANCES.index("l2")].astype(float)
+    return np.where((distance == 0) & right, largest, distance)
 
 
 def _corrupted(run: _Run) -> Iterator[Answer]:

@@ -74,6 +74,7 @@ def compare(
     left = [cell for cell in mine if cell not in over]
     _announce(comparison, everything, left, share)
     progress = Progress(total=len(mine), what="comparison", unit="runs", done=len(over))
+    told: list[Cell] = []
     with _programs_shared(), progress:
         while left:
             waiting = []
@@ -83,7 +84,11 @@ def compare(
                 else:
                     waiting.append(cell)
             if len(waiting) == len(left):
-                _wait(waiting, stop)
+                if waiting != told:
+                    names = ", ".join(cell.name for cell in waiting[:3])
+                    print(f"waiting for other workers: {names} ...", file=sys.stderr)
+                told = waiting
+                _pause(stop)
             left = waiting
     return write_table(workdir)
 
@@ -130,10 +135,8 @@ def _attempt(cell: Cell, comparison: Comparison, workdir: Path, stop: Stop) -> b
     return True
 
 
-def _wait(waiting: list[Cell], stop: Stop) -> None:
+def _pause(stop: Stop) -> None:
     """Sleeps for a moment, while other processes work."""
-    names = ", ".join(cell.name for cell in waiting[:3])
-    print(f"waiting for other workers before {names} ...", file=sys.stderr)
     until = time.monotonic() + _SECONDS_BETWEEN_LOOKS
     while time.monotonic() < until:
         if stop():

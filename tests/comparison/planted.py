@@ -8,6 +8,7 @@ from robustlabels import evaluation
 from robustlabels.sections import complete
 
 EPSILONS = ("0.1", "0.2")
+SHOWN = {"clean": np.zeros((1, 3, 3, 1))}
 
 
 def config(name="softmax", seeds=2):
@@ -23,7 +24,7 @@ def config(name="softmax", seeds=2):
             "training": {"num_epochs": 3},
             "evaluation": {
                 "epsilons": ",".join(EPSILONS),
-                "attacks": {"pgd": {"name": "pgd"}},
+                "attacks": {"pgd": {"name": "pgd"}, "nearest": {"name": "ddn"}},
             },
         }
     )
@@ -44,8 +45,21 @@ def finding(folder, kind, seed, values, arrays, **parameters):
     evaluation.write_finding(folder, made, arrays)
 
 
-def run(folder, *, right, own=None, margin=None, signs=(), speed=100.0, parameters=10):
-    """Writes a run; arrays are [seeds, n], own and margin where an example falls."""
+def run(
+    folder,
+    *,
+    right,
+    own=None,
+    margin=None,
+    distances=(),
+    signs=(),
+    speed=100.0,
+    parameters=10,
+):
+    """Writes a run; arrays are [seeds, n], own and margin where an example falls.
+
+    Distances are of searches in L2, as many as there are, 0 where none was found.
+    """
     right = np.asarray(right)
     seeds, n = right.shape
     folder.mkdir(parents=True)
@@ -70,6 +84,12 @@ def run(folder, *, right, own=None, margin=None, signs=(), speed=100.0, paramete
                 arrays = {"fallen": np.asarray(fallen)[seed].astype(np.int32)}
                 where = {"attack": "pgd", "loss": loss}
                 finding(folder, "adversarial", seed, {}, arrays, **where)
+        for loss, found in zip(("own", "margin"), distances, strict=False):
+            where = {"attack": "nearest", "loss": loss}
+            l2 = np.asarray(found)[seed]
+            arrays = {"distances": np.stack([l2 * 0, l2, l2, l2], axis=1)}
+            finding(folder, "minimum_distortion", seed, {}, arrays, **where)
+            finding(folder, "adversarial", seed, {}, SHOWN, **where)
         said = [{"name": name, "yes": True} for name in signs]
         finding(folder, "hidden_gradient", seed, {"signs": said}, None)
     return folder

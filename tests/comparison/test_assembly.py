@@ -45,6 +45,16 @@ def test_values_are_means_over_seeds_of_what_happened_to_each_example(tmp_path):
     assert entries["NLL"].value == pytest.approx(np.where(right, 0.1, 2.0).mean())
 
 
+def test_what_no_search_found_is_as_far_as_an_image_can_be(tmp_path):
+    right = np.array([[True, True, True, False]])
+    own, margin = np.array([[0.5, 0.0, 0.0, 0.0]]), np.array([[0.7, 0.25, 0.0, 0.0]])
+    folder = run(tmp_path / "a", right=right, distances=(own, margin))
+    table = comparison.tabulate({"a": folder}, reference="a", **QUICK)
+    # The smaller one; of an image of nine pixels none is further than three.
+    expected = np.mean([0.5, 0.25, 3.0, 0.0])
+    assert table.entries["a"]["minimum distortion"].value == pytest.approx(expected)
+
+
 def test_an_objective_compared_with_itself_is_no_different(tmp_path):
     right = outcomes(0.8)
     own = fallen(right, (0.7, 0.4))
