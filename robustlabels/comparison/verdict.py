@@ -25,31 +25,49 @@ def verdict_of(table: Table, own: Mapping[str, Difference]) -> tuple[str, ...]:
     """
     others = table.objectives[1:]
     return (
-        *_gains(table, others),
-        *_losses(table, others),
-        *_seeming(table, own),
+        *_under_attack(table, others),
+        *(said for name in others for said in _told_of(table, name, own.get(name))),
         *_hidden(table),
         *_alike(table, others),
         *_failed(table),
     )
 
 
-def _gains(table: Table, others: tuple[str, ...]) -> Iterator[str]:
-    helped = False
-    for name in others:
-        gains = _told(table, name, better=True)
-        if gains:
-            helped = True
-            yield f"{name} helps, compared with {table.reference}: {gains}."
-    if not helped:
-        yield f"Nothing is better than {table.reference} in anything that was measured."
+def _under_attack(table: Table, others: tuple[str, ...]) -> Iterator[str]:
+    """Who survives the attacks better or worse than the reference."""
+    if all(question.name != _AREA for question in table.questions):
+        return
+    there = [name for name in others if table.entries[name][_AREA].significant]
+    if not there:
+        yield (
+            f"Under the worst of all attacks nothing can be told from {table.reference}"
+            " over the whole curve."
+        )
+        return
+    area = next(question for question in table.questions if question.name == _AREA)
+    better = [name for name in there if table.better(name, area)]
+    worse = [name for name in there if name not in better]
+    told = [
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {how}"
+        for names, how in ((better, "more robust"), (worse, "less robust"))
+        if names
+    ]
+    yield (
+        f"Under the worst of all attacks {'; '.join(told)} than {table.reference} over "
+        "the whole curve."
+    )
 
 
-def _losses(table: Table, others: tuple[str, ...]) -> Iterator[str]:
-    for name in others:
-        losses = _told(table, name, better=False)
-        if losses:
-            yield f"{name} is worse than {table.reference}: {losses}."
+def _told_of(table: Table, name: str, own: Difference | None) -> Iterator[str]:
+    """What an objective is better and worse at, and what it only seems to be."""
+    clauses = []
+    if gains := _told(table, name, better=True):
+        clauses.append(f"helps, compared with {table.reference}: {gains}")
+    if losses := _told(table, name, better=False):
+        clauses.append(f"is worse than {table.reference}: {losses}")
+    clauses += _seeming(table, name, own)
+    if clauses:
+        yield f"{name} {'. It '.join(clauses)}."
 
 
 def _told(table: Table, name: str, *, better: bool) -> str:
@@ -70,35 +88,36 @@ def _change(entry: Entry, question: Question) -> str:
     return f"{value}{unit} {reach}"
 
 
-def _seeming(table: Table, own: Mapping[str, Difference]) -> Iterator[str]:
-    """Objectives that are better along their own loss, and not at the worst."""
+def _seeming(table: Table, name: str, own: Difference | None) -> Iterator[str]:
+    """That an objective is better along its own loss, and not at the worst."""
     area = next((q for q in table.questions if q.name == _AREA), None)
-    if area is None:
+    if area is None or own is None or own.low <= 0:
         return
-    for name, (value, low, high, _) in own.items():
-        entry = table.entries[name][_AREA]
-        if entry.difference is None or low <= 0:
-            continue
-        if entry.significant and entry.difference > 0:
-            continue
-        along = Entry(None, difference=value, low=low, high=high)
-        yield (
-            f"{name} only seems more robust than {table.reference}: along its own loss "
-            f"the area under the curve differs by {_change(along, area)}, under the "
-            f"worst attack by {_change(entry, area)}."
-        )
+    entry = table.entries[name][_AREA]
+    if entry.difference is None or (entry.significant and entry.difference > 0):
+        return
+    along = Entry(None, difference=own.value, low=own.low, high=own.high)
+    yield (
+        f"only seems more robust than {table.reference}: along its own loss the area "
+        f"under the curve differs by {_change(along, area)}, under the worst attack by "
+        f"{_change(entry, area)}"
+    )
 
 
 def _hidden(table: Table) -> Iterator[str]:
+    """Signs of a hidden gradient, and who shows each."""
+    by_sign: dict[str, list[str]] = {}
+    for name, signs in table.hidden.items():
+        for sign in signs:
+            by_sign.setdefault(sign.replace("_", " "), []).append(name)
     told = [
-        f"{name} ({', '.join(sign.replace('_', ' ') for sign in signs)})"
-        for name, signs in table.hidden.items()
-        if signs
+        f"{sign} for {'all' if len(names) == len(table.hidden) else ', '.join(names)}"
+        for sign, names in by_sign.items()
     ]
     if told:
         yield (
-            "Signs of a hidden gradient make what stands under attack an upper bound "
-            f"for {'; '.join(told)}."
+            "Signs of a hidden gradient make what stands under attack an upper bound: "
+            f"{'; '.join(told)}."
         )
 
 

@@ -105,7 +105,8 @@ def test_a_masked_gradient_is_told_from_robustness(tmp_path):
     (seeming,) = [line for line in table.verdict if "only seems" in line]
     assert seeming.startswith("masked only seems more robust than softmax")
     (hidden,) = [line for line in table.verdict if "hidden gradient" in line]
-    assert hidden.endswith("an upper bound for masked (restarts matter).")
+    assert hidden.endswith("an upper bound: restarts matter for masked.")
+    assert table.verdict[0].endswith("can be told from softmax over the whole curve.")
     assert not table.entries["masked"]["robust area"].significant
 
 
