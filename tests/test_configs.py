@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 
-from robustlabels import build, objective
+from robustlabels import build, comparison, objective
+from robustlabels.comparison import cells
 from robustlabels.evaluation import Finding, Record
 from robustlabels.sections import complete
 
@@ -28,9 +29,11 @@ ARGUMENTS = {
     "cifar10_labels": ["speech", "vgg19,constant", "resnet110,low_dimensional"],
     "cifar100_labels": ["low_dimensional"],
 }
+COMPARED = {"compare": ["cnn", "mlp", "resnet20", "resnet18"], "compare_digits": [None]}
 CASES = [
     (path, argument)
     for path in sorted(FOLDER.glob("*.py"))
+    if path.stem not in COMPARED
     for argument in ARGUMENTS.get(path.stem, [None])
 ]
 
@@ -46,12 +49,25 @@ def test_there_are_configs():
     assert {path.stem for path, _ in CASES} >= {"digits_softmax", "digits_dlvq"}
 
 
-@pytest.mark.parametrize(("path", "argument"), CASES)
-def test_a_config_holds_literals_and_is_right(path, argument):
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=str)
+def test_a_config_needs_nothing_but_config_dicts(path):
     source = path.read_text()
     imports = [line for line in source.splitlines() if line.startswith(("imp", "from"))]
     assert imports == ["import ml_collections"]
+
+
+@pytest.mark.parametrize(("path", "argument"), CASES)
+def test_a_config_is_right(path, argument):
     build.check(complete(load(path, argument)))
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_every_run_of_a_comparison_is_right(name):
+    for argument in COMPARED[name]:
+        read = comparison.read(load(FOLDER / f"{name}.py", argument))
+        assert len(read.candidates) >= 9
+        for cell in [*cells.searched(read), *cells.measured(read)]:
+            build.check(cell.config)
 
 
 # Of arguments that differ by a field one is run; residual networks, which take long to
