@@ -148,7 +148,7 @@ run is an ordinary one in a folder of its own, and the same command goes on.
                     objectives, a name each with its head and objective, and compare;
                     configs/compare.py takes images of any size
   --config.a.b      another value for a field of the runs, or of the section compare:
-                    --config.compare.swap_rates=() asks nothing about swapped labels
+                    "--config.compare.swap_rates=()" asks nothing about them
   --objectives      which objectives, beside the reference (default: all)
   --cells           K/N takes the K-th of N equal shares of the runs, for workers that
                     share DIR; without it they share all, run by run

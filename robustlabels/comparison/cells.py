@@ -12,7 +12,6 @@ from robustlabels.comparison.settings import Candidate, Comparison
 __all__ = [
     "KINDS",
     "Cell",
-    "Choice",
     "choose",
     "configured",
     "is_over",
@@ -53,20 +52,6 @@ class Cell(NamedTuple):
     config: ml_collections.ConfigDict
 
 
-class Choice(NamedTuple):
-    """What is chosen for an objective on validation data.
-
-    Attributes:
-      candidate: the one with the smallest error.
-      errors: the validation error of each candidate; None for one that diverged.
-      runs: how many trainings the search took.
-    """
-
-    candidate: Candidate
-    errors: tuple[float | None, ...]
-    runs: int
-
-
 def searched(comparison: Comparison) -> list[Cell]:
     """The runs of the search: one seed for each candidate, nothing but trained.
 
@@ -88,32 +73,28 @@ def search_name(objective: str, number: int) -> str:
     return f"search-{objective}-{number}"
 
 
-def choose(comparison: Comparison, objective: str, workdir: Path) -> Choice | None:
+def choose(objective: str, number: int, workdir: Path) -> tuple[int, float] | None:
     """The candidate with the smallest validation error, the first of equal ones.
 
     Args:
-      comparison: gives the candidates.
       objective: whose.
+      number: how many candidates it has, two or more.
       workdir: the folder of the comparison, where the search has run.
 
     Returns:
-      None while the search goes on.
+      Its index and its error; None while the search goes on.
 
     Raises:
       ValueError: if all candidates failed.
     """
-    candidates = comparison.candidates[objective]
-    if len(candidates) == 1:
-        return Choice(candidates[0], (None,), 0)
-    folders = [workdir / search_name(objective, i) for i in range(len(candidates))]
+    folders = [workdir / search_name(objective, i) for i in range(number)]
     if not all(map(is_over, folders)):
         return None
     errors = list(map(validation_error, folders))
     there = [error for error in errors if error is not None]
     if not there:
         raise ValueError(f"every candidate of {objective} failed.")
-    best = errors.index(min(there))
-    return Choice(candidates[best], tuple(errors), len(candidates))
+    return errors.index(min(there)), min(there)
 
 
 def validation_error(folder: Path) -> float | None:

@@ -118,11 +118,12 @@ def _attempt(cell: Cell, comparison: Comparison, workdir: Path, stop: Stop) -> b
     """Whether a run is over now; False if it has to wait for another process."""
     folder = workdir / cell.name
     try:
-        if cell.kind != "search":
-            choice = cells.choose(comparison, cell.objective, workdir)
-            if choice is None:
+        candidates = comparison.candidates[cell.objective]
+        if cell.kind != "search" and len(candidates) > 1:
+            chosen = cells.choose(cell.objective, len(candidates), workdir)
+            if chosen is None:
                 return False
-            cell = cells.configured(cell, choice.candidate, comparison)
+            cell = cells.configured(cell, candidates[chosen[0]], comparison)
         run.train(cell.config, folder, stop=stop)
     except run.Busy:
         return False
@@ -269,15 +270,16 @@ def _tuned(said: Mapping[str, Any], name: str, workdir: Path) -> dict[str, Any]:
     candidates = said["candidates"][name]
     if len(candidates) == 1:
         return {}
-    folders = [workdir / cells.search_name(name, i) for i in range(len(candidates))]
-    errors = [cells.validation_error(folder) for folder in folders]
-    there = [error for error in errors if error is not None]
-    if not there or not all(map(cells.is_over, folders)):
+    try:
+        chosen = cells.choose(name, len(candidates), workdir)
+    except ValueError:  # The reason is with the runs that wait for it.
+        chosen = None
+    if chosen is None:
         return {}
-    best = errors.index(min(there))
+    best, error = chosen
     return {
         **candidates[best]["chosen"],
-        "validation error": f"{100 * min(there):.2f} %",
+        "validation error": f"{100 * error:.2f} %",
         "runs": len(candidates),
     }
 
