@@ -42,7 +42,9 @@ class MetricsWriter:
         _take_back(path, after)
         self._lines = path.open("a", encoding="utf-8")
         self._messages: Any = event_pb2
-        self._events = EventsWriter(str(folder / "events"))
+        # Names sort by time. A writer's own second would let one that goes on at once
+        # write over the file before.
+        self._events = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
         self._add_event(after + 1, session_log={"status": "START"})
 
     def write(

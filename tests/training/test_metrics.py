@@ -62,3 +62,10 @@ def test_a_tag_names_the_replica_in_tensorboard(tmp_path):
         writer.write(3, {"loss": 0.5}, tag="{}/seed_7")
     assert read_scalars(tmp_path) == {"loss/seed_7": [(3, 0.5)]}
     assert lines_of(tmp_path) == [{"step": 3, "loss": 0.5}]
+
+
+def test_writers_that_follow_one_another_at_once_keep_all_events(tmp_path):
+    for step in range(1, 31):
+        with MetricsWriter(tmp_path, after=step - 1) as writer:
+            writer.write(step, {"loss": 0.5})
+    assert read_scalars(tmp_path) == {"loss": [(step, 0.5) for step in range(1, 31)]}
