@@ -1,9 +1,10 @@
 """An attack on a whole split: who falls at which epsilon, and by which image.
 
-A batch has a fixed number of slots, and each holds one example at one epsilon. What is
+A batch has a number of slots, and each holds one example at one epsilon. What is
 decided wrongly has fallen and leaves; what survives all steps goes on at the next
 epsilon, and leaves after the last; free slots take the next examples. So no step is
-spent on what has fallen, and the devices see one shape.
+spent on what has fallen, and the devices see one shape; of a long attack on the few
+that are left at the end, two or three.
 
 Decisions are judged after every ten steps (`JUDGED_EVERY`) and after the last step of
 an epsilon, not only then: each image on the way is in the ball, so one that is decided

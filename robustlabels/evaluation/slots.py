@@ -21,7 +21,12 @@ from robustlabels.evaluation.programs import (
 )
 from robustlabels.objective import Classifier
 
-__all__ = ["Slots"]
+__all__ = ["NARROWING", "WORTH_NARROWING", "Slots"]
+
+# Slots are cut to an eighth once so few are enough, if that many steps may still come:
+# another width is another compile. Up to eight on a device stay.
+NARROWING = 8
+WORTH_NARROWING = 500  # steps
 
 
 @jax.jit
@@ -46,6 +51,10 @@ def _restored(array: np.ndarray, like: Any) -> Array | np.ndarray:
 class Slots:
     """A split under attack: who is in which slot, and what is known of whom.
 
+    An idle slot costs as much as a busy one. So there are fewer of them once examples
+    run out, by a rule of steps and not of seconds: what went on from a snapshot ends as
+    what was never stopped.
+
     On the devices: clean images, the rest of `Examples`, the attack's state. Here, per
     slot: which example it holds (-1 none) and how many steps are left (-1 none). Here,
     per example: the outcome, where `fallen` is the epsilon it has come to, and whether
@@ -54,7 +63,7 @@ class Slots:
     Args:
       programs: of the attack.
       mesh: the devices that share the slots.
-      batch_size: how many slots there are, or a few more.
+      batch_size: how many slots there are at first, or a few more.
       classifier: as of `Attacker`, and so all that follow.
       split: as there.
       epsilons: as there.
@@ -82,18 +91,19 @@ class Slots:
         self._shared = parallel.replicate(make_shared(classifier, key), mesh)
         self._split, self._epsilons = split, np.asarray(epsilons, np.float32)
         self._towards, self._ceiling = towards, ceiling
-        slots = size_of_batch(len(split.labels), mesh, batch_size)
-        self._example, self._left = np.full((2, slots), -1, np.int32)
-        self._goes_on = np.zeros(slots, bool)
         self._x: Any = None
         self._examples: Any = None
         self._state: Any = None
         self.outcome = from_arrays(start)
         left_alone = (self.outcome.fallen < 0) | (ceiling <= 0)
         self.finished = start.get("finished", left_alone)
+        self._slots = size_of_batch(len(split.labels), mesh, batch_size)
+        width = self._width(int((~self.finished).sum()), self._rounds * self._unit)
+        self._example, self._left = np.full((2, width), -1, np.int32)
         # With another batch size, what was under way begins its epsilon again.
-        if "state_0" in start and len(start["example"]) == slots:
+        if "state_0" in start and len(start["example"]) in self._widths():
             self._go_on(start)
+        self._goes_on = np.zeros(len(self._example), bool)
         self._place_in_gallery = np.full(len(split.labels), -1)
         shown = self.outcome.shown.examples
         self._place_in_gallery[shown] = np.arange(len(shown))
@@ -104,16 +114,21 @@ class Slots:
         return max(self._programs.num_steps, 1)
 
     @property
+    def _rounds(self) -> int:
+        return 1 if self._programs.minimum else len(self._epsilons)
+
+    @property
     def units(self) -> int:
         """How much of the work is done, or not needed; see `Attacker.num_units`."""
-        rounds = 1 if self._programs.minimum else len(self._epsilons)
-        fallen = np.where(self.finished, rounds, self.outcome.fallen)
+        fallen = np.where(self.finished, self._rounds, self.outcome.fallen)
         active = self._example >= 0
         taken = self._programs.num_steps - self._left[active]
         return int(fallen.sum()) * self._unit + int(taken.sum())
 
     def fill(self) -> bool:
         """Puts examples into free slots; whether any slot has something to do."""
+        if not len(self._queue):
+            self._narrow()
         free = np.flatnonzero(self._example < 0)[: len(self._queue)]
         taken, self._queue = np.split(self._queue, [len(free)])
         begins = self._goes_on.copy()
@@ -128,6 +143,41 @@ class Slots:
                 state = self._programs.choose((), flags, state, self._state)
             self._state = state
         return bool((self._example >= 0).any())
+
+    def _widths(self) -> list[int]:
+        """How many slots there may be, falling."""
+        widths = [self._slots]
+        while widths[-1] > NARROWING * self._mesh.size:
+            fewer = parallel.rounded_up(-(-widths[-1] // NARROWING), self._mesh)
+            widths.append(fewer)
+        return widths
+
+    def _width(self, examples: int, steps: int) -> int:
+        """How many slots so many examples get, of which one may take so many steps."""
+        if steps < WORTH_NARROWING:
+            return self._slots
+        return min(width for width in self._widths() if width >= examples)
+
+    def _narrow(self) -> None:
+        """Does without most slots, once the others can hold all that is under way."""
+        active = np.flatnonzero(self._example >= 0)
+        if not len(active):
+            return
+        steps = self._left[active]
+        if not self._programs.minimum:
+            ids = self._example[active]
+            to_come = self._ceiling[ids] - self.outcome.fallen[ids] - 1
+            steps = steps + to_come * self._programs.num_steps
+        width = self._width(len(active), int(steps.max()))
+        if width >= len(self._example):
+            return
+        idle = np.flatnonzero(self._example < 0)
+        kept = np.concatenate([active, idle])[:width]
+        self._example, self._left = self._example[kept], self._left[kept]
+        self._goes_on = self._goes_on[kept]
+        state = jax.tree.map(lambda leaf: leaf[kept], self._state)
+        self._state = parallel.split(state, self._mesh)
+        self._upload(images=True)
 
     def step(self) -> int:
         """Takes a chunk of steps in every slot, judges, and says what it was worth."""

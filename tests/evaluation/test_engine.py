@@ -12,7 +12,7 @@ from small_classifier import batch, classifier, outputs_of, rng, split, weights
 
 from robustlabels import attacks, data, objective, parallel
 from robustlabels._stopping import Stopped
-from robustlabels.evaluation import budgets, engine, make_attacker
+from robustlabels.evaluation import budgets, engine, make_attacker, slots
 from robustlabels.objective import Objective, bind
 
 EPSILONS = [0.0, 0.02, 0.05, 0.12]
@@ -278,6 +278,35 @@ def test_what_was_stopped_goes_on_to_the_same_outcome(name, mesh, calls, tmp_pat
     assert [p.name for p in file.parent.iterdir()] == ["ledger.npz"]
     again = run(name, mesh, ledger=file, stop=lambda: True)  # Nothing is left to do.
     same(again, expected)
+
+
+@pytest.mark.parametrize(("name", "mesh"), [("pgd", ONE), ("pgd", TWO)])
+def test_fewer_slots_find_the_same(name, mesh, tmp_path, monkeypatch):
+    epsilons = [0.05, 0.12, 0.2, 0.3]
+    expected = run(name, mesh, 20, epsilons)
+    monkeypatch.setattr(slots, "WORTH_NARROWING", 0)
+    widths, told, step = [], [], slots.Slots.step
+
+    def watched(self):
+        widths.append(len(self._example))
+        return step(self)
+
+    monkeypatch.setattr(slots.Slots, "step", watched)
+    found = run(name, mesh, 20, epsilons, advance=told.append)
+    np.testing.assert_array_equal(found.fallen, expected.fallen)
+    np.testing.assert_allclose(found.distances, expected.distances, atol=1e-5)
+    assert sum(told) == attacker(name).num_units(split, epsilons)
+    assert widths == sorted(widths, reverse=True)
+    assert (widths[0], widths[-1]) == (20, 4 if mesh is TWO else 3)
+    file, stops = tmp_path / "ledger.npz", 0
+    while True:
+        try:
+            again = run(name, mesh, 20, epsilons, ledger=file, stop=Countdown(2))
+            break
+        except Stopped:
+            stops += 1
+    assert stops > 1
+    same(again, found)
 
 
 def test_another_batch_size_goes_on_too(tmp_path):
