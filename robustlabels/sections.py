@@ -58,6 +58,7 @@ _EVALUATION = {
     "batch_size": 1000,
     "epsilons": "",
     "losses": ("own", "margin"),
+    "split": "test",
     "num_examples": 0,
     "noise_images": 10_000,
     "fooling_images": 100,

@@ -133,6 +133,7 @@ def test_an_objective_needs_its_head(objective, head, right):
         ),
         ({"evaluation": {"attacks": {"f": {"name": "fgsm"}}}}, "no epsilons"),
         ({"evaluation": {"batch_size": 0}}, "evaluation.batch_size=0"),
+        ({"evaluation": {"split": "train"}}, "evaluation.split='train'"),
         ({"evaluation": {"noise_images": -1}}, "evaluation.noise_images=-1"),
         ({"training": {"replicas_at_once": -1}}, "replicas_at_once=-1"),
         (
@@ -208,6 +209,20 @@ def test_labels_are_made_once_and_have_the_shape_of_the_head(dataset, tmp_path):
         build.check(of_labels(shape=(3, 3)))
     with pytest.raises(ValueError, match="'softmax' has no label arrays"):
         build.codebook(of_logits("softmax"), dataset)
+
+
+def test_a_run_may_be_examined_on_its_validation_images(tmp_path):
+    config = with_data(of_labels())
+    config.evaluation.split = "validation"
+    config.evaluation.shown_examples = 3
+    config = complete(config)
+    found = run.train(config, tmp_path)
+    held_out = build.dataset(config).validation
+    assert {each.split for each in found} == {"validation"}
+    (clean,) = [each for each in found if isinstance(each, evaluation.Record)]
+    assert clean.n == len(held_out.labels)
+    error = clean.classifier["validation_error"]
+    assert clean.value == pytest.approx(1 - error)
 
 
 def test_a_label_regressor_trains_resumes_and_is_attacked(tmp_path):

@@ -31,6 +31,7 @@ def check(
     check_epsilons(attacks(config), parse_epsilons(config.evaluation.epsilons))
     section = config.evaluation
     check_losses(section.losses)
+    _validate.one_of(("test", "validation"), **{"evaluation.split": section.split})
     _validate.count(**{"evaluation.batch_size": section.batch_size})
     numbers = "num_examples", "noise_images", "fooling_images"
     for name in (

@@ -59,18 +59,19 @@ def evaluate(
     workdir: str | pathlib.Path | None = None,
     stop: Stop = never,
 ) -> Iterator[Record | Finding]:
-    """Examines trained models on the test split as a complete config says.
+    """Examines trained models on the split that a complete config names.
 
     Args:
       config: complete.
-      dataset: its test split is used, and its left-out images.
+      dataset: its test or validation split is used, and its left-out images.
       fitted: from `fit` or `restore`.
       workdir: folder that keeps what is found; None writes nothing.
       stop: asked now and then whether to end early.
     """
-    section, test = config.evaluation, dataset.test
+    section = config.evaluation
+    split = getattr(dataset, section.split)
     if section.num_examples:
-        test = test.take(np.arange(len(test.labels))[: section.num_examples])
+        split = split.take(np.arange(len(split.labels))[: section.num_examples])
     names = {n: config[n].name for n in ("data", "encoder", "head", "objective")}
     classifiers = []
     for seed, classifier, standing in zip(
@@ -86,7 +87,7 @@ def evaluate(
         classifiers.append((identity, classifier))
     yield from examine(
         classifiers,
-        test,
+        split,
         {
             name: (attack.in_pixels(dataset.std), parameters)
             for name, (attack, parameters) in attacks(config).items()
@@ -101,48 +102,55 @@ def evaluate(
         corrupted_examples=section.corrupted_examples,
         unknown=dataset.left_out,
         folder=workdir,
+        split_name=section.split,
         stop=stop,
     )
     if section.shown_examples:
         (identity, _), *_ = classifiers
-        yield from _views(config, test, fitted, identity, workdir, stop)
+        yield from _views(config, split, fitted, identity, workdir, stop)
 
 
 def _views(
     config: ml_collections.ConfigDict,
-    test: Split,
+    split: Split,
     fitted: training.Fitted,
     identity: dict[str, Any],
     workdir: str | pathlib.Path | None,
     stop: Stop,
 ) -> Iterator[Finding]:
     """What the first replica looks like from inside."""
-    shown = min(config.evaluation.shown_examples, len(test.labels))
+    shown = min(config.evaluation.shown_examples, len(split.labels))
     predict, objective = fitted.models[0], fitted.objectives[0]
-    keep = Keeper(workdir, "test")
+    keep = Keeper(workdir, config.evaluation.split)
     if "codebook" in config.objective:
         yield keep.once(
             "outputs",
             identity,
-            len(test.labels),
+            len(split.labels),
             lambda: views.outputs(
                 predict,
                 fitted.classifiers[0],
-                test,
+                split,
                 shown=shown,
                 identity=identity,
+                split_name=config.evaluation.split,
                 mesh=parallel.make_mesh(),
                 batch_size=config.evaluation.batch_size,
                 stop=stop,
             ),
         )
-    if views.has_maps(predict, test):
+    if views.has_maps(predict, split):
         yield keep.once(
             "saliency",
             identity,
             shown,
             lambda: views.saliency(
-                predict, objective, test, shown=shown, identity=identity
+                predict,
+                objective,
+                split,
+                shown=shown,
+                identity=identity,
+                split_name=config.evaluation.split,
             ),
         )
     taken = [] if workdir is None else list(training.read_snapshots(workdir))

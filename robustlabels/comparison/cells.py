@@ -62,6 +62,7 @@ def searched(comparison: Comparison) -> list[Cell]:
         if len(candidates) > 1:
             for number, candidate in enumerate(candidates):
                 config = _unattacked(_copy(candidate.config))
+                config.evaluation.split = "validation"
                 config.num_seeds = 1
                 name = search_name(objective, number)
                 cells.append(Cell(name, objective, "search", 0.0, config))

@@ -68,6 +68,9 @@ def test_cells_are_fair():
     assert len(searched) == 4
     assert {c.config.num_seeds for c in searched} == {1}
     assert not any(c.config.evaluation.attacks for c in searched)
+    # The test images are for the runs that questions are answered by, and for no other.
+    assert {c.config.evaluation.split for c in searched} == {"validation"}
+    assert {c.config.evaluation.split for c in measured} == {"test"}
     assert [c.name for c in measured] == [
         "all-softmax",
         "all-smoothed",
