@@ -36,7 +36,7 @@ def get_config(encoder="cnn"):
         attacks=dict(
             fgsm=dict(name="fgsm"),
             pgd=dict(name="pgd", num_steps=40),
-            square=dict(name="square", num_steps=500),
+            standard=dict(name="standard"),
             nearest=dict(name="ddn"),
         ),
         num_examples=1000,

@@ -23,7 +23,7 @@ def get_config():
         attacks=dict(
             fgsm=dict(name="fgsm"),
             pgd=dict(name="pgd", num_steps=40),
-            square=dict(name="square", num_steps=200),
+            standard=dict(name="standard"),
             nearest=dict(name="ddn"),
         ),
         batch_size=128,

@@ -156,7 +156,8 @@ class Slots:
         """How many slots so many examples get, of which one may take so many steps."""
         if steps < WORTH_NARROWING:
             return self._slots
-        return min(width for width in self._widths() if width >= examples)
+        enough = [width for width in self._widths() if width >= examples]
+        return min(enough, default=self._slots)
 
     def _narrow(self) -> None:
         """Does without most slots, once the others can hold all that is under way."""
