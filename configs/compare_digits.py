@@ -3,7 +3,9 @@
 Run it by `robustlabels compare --config=configs/compare_digits.py`. The encoder, the
 number of steps, the data and the attacks are the same for all objectives, and so is the
 search of the learning rate on validation images. Parameters of their own are at their
-defaults.
+defaults. So that all of it ends in ten minutes on two cores, label arrays are 16 x 16
+instead of 64 x 64, 200 images are attacked, and the standard ensemble has less than the
+published 100 steps, 9 targets and 5,000 queries.
 """
 
 import ml_collections
@@ -23,9 +25,12 @@ def get_config():
         attacks=dict(
             fgsm=dict(name="fgsm"),
             pgd=dict(name="pgd", num_steps=40),
-            standard=dict(name="standard"),
+            standard=dict(
+                name="standard", num_steps=50, num_targets=3, num_queries=1000
+            ),
             nearest=dict(name="ddn"),
         ),
+        num_examples=200,
         batch_size=128,
         noise_images=1000,
         fooling_images=0,
@@ -57,12 +62,13 @@ def objectives():
         glvq=dict(head=prototypes, objective=dict(name="glvq")),
         sng=dict(head=prototypes, objective=dict(name="sng")),
         speech=label("speech"),
-        gaussian=label("gaussian_composition", shape=(16, 16)),
-        uniform_labels=label("uniform", shape=(16, 16)),
+        gaussian=label("gaussian_composition"),
+        uniform_labels=label("uniform"),
     )
 
 
-def label(name, **fields):
-    head = dict(name="LabelDecoder", shape=fields.get("shape", (64, 64)))
-    codebook = dict(name=name, **fields)
-    return dict(head=head, objective=dict(name="label_regression", codebook=codebook))
+def label(name, shape=(16, 16)):
+    return dict(
+        head=dict(name="LabelDecoder", shape=shape),
+        objective=dict(name="label_regression", codebook=dict(name=name, shape=shape)),
+    )

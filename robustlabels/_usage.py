@@ -133,7 +133,7 @@ Example: robustlabels sweep --config=configs/digits_dlvq.py \\
 
 COMPARE_HELP = """\
 robustlabels compare --config=FILE[:ARG] [--config.a.b=VALUE ...] [--workdir=DIR]
-                     [--objectives NAME ...] [--cells=K/N]
+                     [--objectives NAME ...] [--workers=N] [--cells=K/N]
 robustlabels compare --workdir=DIR
 
 Would another label or loss help, on these data, and would it survive an attack that was
@@ -150,7 +150,9 @@ run is an ordinary one in a folder of its own, and the same command goes on.
   --config.a.b      another value for a field of the runs, or of the section compare:
                     "--config.compare.swap_rates=()" asks nothing about them
   --objectives      which objectives, beside the reference (default: all)
-  --cells           K/N takes the K-th of N equal shares of the runs, for workers that
+  --workers         processes of this machine that share the runs (default: 1); with
+                    small networks on a CPU, one for each core
+  --cells           K/N takes the K-th of N equal shares of the runs, for machines that
                     share DIR; without it they share all, run by run
   --workdir         folder of the comparison; alone, it renews the table of what is
                     there, and says what is missing

@@ -190,7 +190,7 @@ def _transfer(arguments: list[str], stop: Signals) -> None:
             loss=numbers["loss"],
             epsilon=_number("epsilon", numbers["epsilon"]),
             rms=[_number("rms", v) for v in numbers["rms"].split(",") if v],
-            num_examples=int(_number("num_examples", numbers["num_examples"])),
+            num_examples=_whole("num_examples", numbers["num_examples"]),
             stop=stop,
         )
     except Stopped as stopped:
@@ -207,6 +207,14 @@ def _number(flag: str, written: str) -> float:
         raise ValueError(
             f"--{flag}={written!r} is no number: write 0.1 or 8/255."
         ) from None
+
+
+def _whole(flag: str, written: str) -> int:
+    """A whole number of the command line."""
+    number = _number(flag, written)
+    if not number.is_integer():
+        raise ValueError(f"--{flag}={written} is not a whole number.")
+    return int(number)
 
 
 def _sweep(arguments: list[str], stop: Signals) -> int:
@@ -238,6 +246,7 @@ def _compare(arguments: list[str], stop: Signals) -> None:
     written, rest = split_flag(arguments, "config")
     chosen, rest = split_flag(rest, "workdir")
     share, rest = split_flag(rest, "cells")
+    workers, rest = split_flag(rest, "workers")
     only, rest = split_values(rest, "objectives")
     if written is None:
         if chosen is None or rest:
@@ -248,7 +257,11 @@ def _compare(arguments: list[str], stop: Signals) -> None:
         wanted = comparison.read(load_config(written), rest, only=only)
         try:
             table = comparison.compare(
-                wanted, workdir, share=_share(share or "1/1"), stop=stop
+                wanted,
+                workdir,
+                share=_share(share or "1/1"),
+                workers=_whole("workers", workers or "1"),
+                stop=stop,
             )
         except Stopped as stopped:
             again = ["robustlabels", "compare", *arguments]

@@ -80,6 +80,7 @@ MAY_IMPORT = {
     "comparison": {
         "build",
         "config_file",
+        "data",
         "evaluation",
         "report",
         "run",

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
-import numpy as np
 
 from robustlabels import parallel, training
 from robustlabels._stopping import Stop, never
@@ -70,8 +69,6 @@ def evaluate(
     """
     section = config.evaluation
     split = getattr(dataset, section.split)
-    if section.num_examples:
-        split = split.take(np.arange(len(split.labels))[: section.num_examples])
     names = {n: config[n].name for n in ("data", "encoder", "head", "objective")}
     classifiers = []
     for seed, classifier, standing in zip(
@@ -95,6 +92,7 @@ def evaluate(
         epsilons=parse_epsilons(section.epsilons),
         losses=section.losses,
         class_names=dataset.class_names,
+        num_examples=section.num_examples,
         batch_size=section.batch_size,
         noise_images=section.noise_images,
         fooling_images=section.fooling_images,

@@ -1,6 +1,5 @@
 """From run folders to the table: answers, paired differences, what they say."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robustlabels.comparison import questions
-from robustlabels.comparison.cells import KINDS
+from robustlabels.comparison.cells import KINDS, why_failed
 from robustlabels.comparison.questions import Answer
 from robustlabels.comparison.statistics import Difference, differences, holm
 from robustlabels.comparison.table import Entry, Question, Table
@@ -231,10 +230,9 @@ def _relative(folder: Path, root: Path) -> str:
 def _why(places: Sequence[Place]) -> str:
     """Why an answer is missing: the first reason that a run of the objective gives."""
     for place in places:
-        for name in ("failed.json", "diverged.json"):
-            path = place.folder / name
-            if path.exists():
-                return str(json.loads(path.read_text())["message"])
+        reason = why_failed(place.folder)
+        if reason is not None:
+            return reason
     if any(not is_over(place.folder) for place in places):
         return "not finished yet"
     return "not measured"

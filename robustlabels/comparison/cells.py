@@ -1,5 +1,6 @@
 """The runs that a comparison is made of, and what is chosen among the first of them."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ __all__ = [
     "search_name",
     "searched",
     "validation_error",
+    "why_failed",
 ]
 
 # What a measured cell is trained on: all of the data, a share, swapped labels, fewer
@@ -94,7 +96,10 @@ def choose(objective: str, number: int, workdir: Path) -> tuple[int, float] | No
     errors = list(map(validation_error, folders))
     there = [error for error in errors if error is not None]
     if not there:
-        raise ValueError(f"every candidate of {objective} failed.")
+        raise ValueError(
+            f"every candidate of {objective} failed, the first one so: "
+            f"{why_failed(folders[0])}"
+        )
     return errors.index(min(there)), min(there)
 
 
@@ -102,6 +107,14 @@ def validation_error(folder: Path) -> float | None:
     """The smallest error on validation of a run that is over; None if it failed."""
     records = evaluation.read_records(folder)
     return min((r.classifier["validation_error"] for r in records), default=None)
+
+
+def why_failed(folder: Path) -> str | None:
+    """The reason that a run was marked with; None without a mark."""
+    for name in ("failed.json", "diverged.json"):
+        if (folder / name).exists():
+            return str(json.loads((folder / name).read_text())["message"])
+    return None
 
 
 def is_over(folder: Path) -> bool:

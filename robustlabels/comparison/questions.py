@@ -268,12 +268,15 @@ def _shape(run: _Run, finding: Finding) -> tuple[int, ...]:
 
 
 def _distances(
-    run: _Run, finding: Finding, right: Bool[np.ndarray, " n"], largest: float
+    run: _Run, finding: Finding, right: Bool[np.ndarray, " all"], largest: float
 ) -> Float[np.ndarray, " n"]:
-    """Of each image; no distance of an image that was right is that none was found."""
+    """Of each image that was searched, the first ones of those with a `right`.
+
+    No distance of an image that was right is that none was found.
+    """
     distances = evaluation.read_arrays(run.folder, finding)["distances"]
     distance = distances[:, DISTANCES.index("l2")].astype(float)
-    return np.where((distance == 0) & right, largest, distance)
+    return np.where((distance == 0) & right[: len(distance)], largest, distance)
 
 
 def _corrupted(run: _Run) -> Iterator[Answer]:

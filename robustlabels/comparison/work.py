@@ -6,25 +6,27 @@ work on the same folder, and what there is can be tabulated at any time.
 
 import contextlib
 import json
-import math
+import multiprocessing
+import os
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import ml_collections
 from jax.experimental.compilation_cache import compilation_cache
 
-from robustlabels import build, evaluation, report, run, training
+from robustlabels import _validate, evaluation, run, training
 from robustlabels._files import whole
 from robustlabels._progress import Progress
-from robustlabels._stopping import Stop, Stopped, never
+from robustlabels._stopping import Signals, Stop, Stopped, never
 from robustlabels.comparison import cells, exports, page
 from robustlabels.comparison.assembly import Place, tabulate
 from robustlabels.comparison.cells import Cell
+from robustlabels.comparison.estimate import announce
 from robustlabels.comparison.settings import Comparison
 from robustlabels.comparison.table import Table
 
@@ -40,6 +42,7 @@ def compare(
     workdir: str | Path,
     *,
     share: tuple[int, int] = (1, 1),
+    workers: int = 1,
     stop: Stop = never,
 ) -> Table:
     """Searches, trains and measures all objectives, and writes the table.
@@ -53,14 +56,16 @@ def compare(
         table.csv and table.md, and report.html.
       share: (k, n) takes the k-th of n equal shares of the runs, for workers that
         share the folder; (1, 1) takes all.
+      workers: how many processes of this machine work on them, this one among them.
       stop: asked now and then whether to end early.
 
     Raises:
-      ValueError: before any work, for a config that is refused, or a folder that holds
-        another comparison; and if not a single run could be finished.
+      ValueError: before any work, for a config that is refused, no worker, or a folder
+        that holds another comparison; and if not a single run could be finished.
       Stopped: if `stop` says so, once everything is saved.
       OSError: if something cannot be written.
     """
+    _validate.count(workers=workers)
     workdir = Path(workdir)
     everything = [*cells.searched(comparison), *cells.measured(comparison)]
     for cell in everything:
@@ -72,38 +77,91 @@ def compare(
         (workdir / cell.name / "failed.json").unlink(missing_ok=True)
     over = [cell for cell in mine if cells.is_over(workdir / cell.name)]
     left = [cell for cell in mine if cell not in over]
-    _announce(comparison, everything, left, share)
     progress = Progress(total=len(mine), what="comparison", unit="runs", done=len(over))
-    told: list[Cell] = []
-    with _programs_shared(), progress:
-        while left:
-            waiting = []
-            for cell in left:
-                if _attempt(cell, comparison, workdir, stop):
-                    progress.advance(run=cell.name)
-                else:
-                    waiting.append(cell)
-            if len(waiting) == len(left):
-                if waiting != told:
-                    names = ", ".join(cell.name for cell in waiting[:3])
-                    print(f"waiting for other workers: {names} ...", file=sys.stderr)
-                told = waiting
-                _pause(stop)
-            left = waiting
+    with _programs_shared() as programs:
+        announce(comparison, everything, left, share)
+        arguments = left, comparison, workdir
+        with _helpers(workers - 1 if left else 0, (*arguments, programs)), progress:
+            _work(*arguments, stop, lambda cell: progress.advance(run=cell.name))
     return write_table(workdir)
 
 
+def _work(
+    left: Sequence[Cell],
+    comparison: Comparison,
+    workdir: Path,
+    stop: Stop,
+    done: Callable[[Cell], None],
+) -> None:
+    """Attempts runs until all of them are over, whoever worked in them."""
+    told: list[Cell] = []
+    while left:
+        waiting = []
+        for cell in left:
+            if _attempt(cell, comparison, workdir, stop):
+                done(cell)
+            else:
+                waiting.append(cell)
+        if len(waiting) == len(left):
+            if waiting != told:
+                names = ", ".join(cell.name for cell in waiting[:3])
+                print(f"waiting for other workers: {names} ...", file=sys.stderr)
+            told = waiting
+            _pause(stop)
+        left = waiting
+
+
 @contextlib.contextmanager
-def _programs_shared() -> Iterator[None]:
+def _helpers(number: int, arguments: tuple) -> Iterator[None]:
+    """So many processes beside this one, which are told to stop at the end."""
+    context = multiprocessing.get_context("spawn")
+    helpers = [context.Process(target=_help, args=arguments) for _ in range(number)]
+    try:
+        for helper in helpers:
+            helper.start()
+        yield
+    finally:
+        for helper in helpers:
+            helper.terminate()
+        for helper in helpers:
+            helper.join()
+
+
+def _help(
+    left: Sequence[Cell],
+    comparison: Comparison,
+    workdir: Path,
+    programs: Mapping[str, Any],
+) -> None:
+    """The work of a helper: silent, until it is done, told to stop, or left alone."""
+    boss = os.getppid()
+    with Path(os.devnull).open("w") as nowhere, Signals() as told:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the boss to tell.
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
+        _keep_programs(programs)
+        with contextlib.suppress(Stopped):
+            _work(
+                left,
+                comparison,
+                workdir,
+                lambda: told() or os.getppid() != boss,
+                lambda cell: None,
+            )
+
+
+@contextlib.contextmanager
+def _programs_shared() -> Iterator[Mapping[str, Any]]:
     """Lets runs load what an earlier one compiled, unless JAX keeps programs anyway."""
     before = {name: getattr(jax.config, name) for name in _PROGRAMS}
     if before["jax_compilation_cache_dir"] is not None:
-        yield
+        yield before
         return
     with tempfile.TemporaryDirectory() as folder:
+        here = dict(zip(_PROGRAMS, (folder, 0.0), strict=True))
         try:
-            _keep_programs(dict(zip(_PROGRAMS, (folder, 0.0), strict=True)))
-            yield
+            _keep_programs(here)
+            yield here
         finally:
             _keep_programs(before)
 
@@ -143,64 +201,6 @@ def _pause(stop: Stop) -> None:
         if stop():
             raise Stopped("comparison stopped: the same command goes on")
         time.sleep(0.1)
-
-
-def _announce(
-    comparison: Comparison,
-    everything: list[Cell],
-    left: list[Cell],
-    share: tuple[int, int],
-) -> None:
-    """Says what is to be done, and how long training takes by a short measurement."""
-    objectives = len(comparison.candidates)
-    searches = sum(cell.kind == "search" for cell in everything)
-    print(
-        f"{objectives} objectives: {searches} runs to search on validation data, "
-        f"{len(everything) - searches} to measure; {len(left)} left"
-        + (f" of share {share[0]}/{share[1]}" if share[1] > 1 else "")
-        + ".",
-        file=sys.stderr,
-    )
-    if not left:
-        return
-    first = left[0].config
-    dataset = build.dataset(first)
-    speed, overhead = _measured(first, dataset)
-    examples = len(dataset.train.labels) / first.data.train_fraction
-    steps = sum(_steps(cell.config, examples) for cell in left)
-    minutes = (len(left) * overhead + steps / speed) / 60
-    print(
-        f"{steps:,} training steps at {speed:,.0f} a second and {overhead:.0f} seconds "
-        f"of compilation a run: about {minutes:.1f} minutes of training in all. What "
-        "attacks take is in the time left, once the first run has been attacked.",
-        file=sys.stderr,
-    )
-
-
-def _steps(config: ml_collections.ConfigDict, examples: float) -> int:
-    """Training steps of a run at most, of all its seeds, if the data are so many."""
-    section = config.training
-    a_pass = math.ceil(examples * config.data.train_fraction / section.batch_size)
-    if section.passes:
-        a_pass *= section.passes
-    else:
-        a_pass = math.ceil(examples / section.batch_size)
-    return config.num_seeds * section.num_epochs * a_pass
-
-
-def _measured(config: ml_collections.ConfigDict, dataset: Any) -> tuple[float, float]:
-    """Steps a second, and seconds of everything else, of two epochs of a run."""
-    short = config.copy_and_resolve_references()
-    short.training.num_epochs, short.num_seeds = 2, 1
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        build.fit(short, build.networks(short, dataset), dataset, workdir=folder)
-        (lines,) = report.read_metrics(folder).values()
-    took = time.monotonic() - began
-    there = len(dataset.train.labels)
-    seconds = there * max(1, short.training.passes) / lines[-1]["examples_per_second"]
-    steps = _steps(short, there / short.data.train_fraction) / 2
-    return steps / seconds, max(0.0, took - 2 * seconds)
 
 
 def _claim(comparison: Comparison, everything: list[Cell], workdir: Path) -> None:

@@ -12,7 +12,12 @@ from robustlabels.evaluation.curves import (
 from robustlabels.evaluation.engine import Attacker, make_attacker
 from robustlabels.evaluation.examine import examine
 from robustlabels.evaluation.keeper import Keeper
-from robustlabels.evaluation.measure import check_epsilons, measure, parse_epsilons
+from robustlabels.evaluation.measure import (
+    budget,
+    check_epsilons,
+    measure,
+    parse_epsilons,
+)
 from robustlabels.evaluation.outcome import Outcome, Shown
 from robustlabels.evaluation.records import (
     Finding,
@@ -39,6 +44,7 @@ __all__ = [
     "Record",
     "Shown",
     "Transfer",
+    "budget",
     "budgets",
     "check_epsilons",
     "check_losses",

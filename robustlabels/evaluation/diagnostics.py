@@ -158,8 +158,9 @@ class Diagnosis:
             "square": _Attack(self.attackers["square"], at),
         }
         restarts = range(1, self.num_restarts)
-        total = sum(a.attacker.num_units(split, a.epsilons) for a in plan.values())
-        total += len(restarts) * own.num_units(split, at)
+        size = len(split.labels)
+        total = sum(a.attacker.num_units(size, len(a.epsilons)) for a in plan.values())
+        total += len(restarts) * own.num_units(size, len(at))
         with Progress(total=total, what="looking for signs", unit="steps") as progress:
 
             def fallen(attack: _Attack, right, key):

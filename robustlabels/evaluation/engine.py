@@ -171,17 +171,17 @@ class Attacker:
                 # What is large is saved less often: a twentieth of the time at most.
                 pause = max(_SECONDS_BETWEEN_SAVES, 20 * (saved - began))
             if asked:
-                total = self.num_units(split, epsilons)
+                total = self.num_units(len(split.labels), len(epsilons))
                 raise Stopped(f"attacking stopped at step {run.units}/{total}")
             advance(run.step())
         if file and not complete:
             ledgers.save(file, digest, run.snapshot())
         return run.outcome
 
-    def num_units(self, split: Split, epsilons: Sequence[float]) -> int:
+    def num_units(self, num_examples: int, num_epsilons: int) -> int:
         """What `advance` is told of in all: steps of all examples at all epsilons."""
-        rounds = 1 if self.minimum else len(epsilons)
-        return len(split.labels) * rounds * max(self.num_steps, 1)
+        rounds = 1 if self.minimum else num_epsilons
+        return num_examples * rounds * max(self.num_steps, 1)
 
     def _right(self, classifier: Classifier, split: Split) -> Bool[np.ndarray, " n"]:
         return over(

@@ -34,6 +34,7 @@ def examine(
     epsilons: Mapping[str, float],
     losses: Sequence[str] = ("own", "margin"),
     class_names: Sequence[str],
+    num_examples: int = 0,
     batch_size: int = 1000,
     noise_images: int = 10_000,
     fooling_images: int = 100,
@@ -58,6 +59,8 @@ def examine(
       epsilons: as of `measure`.
       losses: as of `measure`.
       class_names: a name for each class id.
+      num_examples: how many of the first examples are attacked; 0 is all. Calibration
+        and confidence are of all of them.
       batch_size: examples a call.
       noise_images: how many images of U(-10, 10); 0 is none.
       fooling_images: how many images are made to fool; 0 is none.
@@ -97,9 +100,10 @@ def examine(
             ),
         )
     records = []
+    attacked = split.take(np.arange(len(split.labels))[: num_examples or None])
     measured = measure(
         classifiers,
-        split,
+        attacked,
         attacks,
         epsilons=epsilons,
         losses=losses,
@@ -158,10 +162,10 @@ def examine(
             yield keep.once(
                 "hidden_gradient",
                 identity,
-                min(diagnosed_examples, len(split.labels)),
+                min(diagnosed_examples, len(attacked.labels)),
                 lambda c=classifier, i=identity, k=key: diagnosis(
                     c,
-                    split,
+                    attacked,
                     epsilon,
                     key=k,
                     identity=i,

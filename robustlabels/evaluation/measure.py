@@ -28,7 +28,7 @@ from robustlabels.evaluation.records import Finding, Record
 from robustlabels.evaluation.replica import Book, Replica
 from robustlabels.objective import Classifier
 
-__all__ = ["check_epsilons", "measure", "parse_epsilons"]
+__all__ = ["budget", "check_epsilons", "measure", "parse_epsilons"]
 
 
 def parse_epsilons(text: str) -> dict[str, float]:
@@ -78,6 +78,33 @@ def check_epsilons(
         if attack.unit_range:
             for value in epsilons.values():
                 _validate.in_range(0.0, 1.0, epsilon=value, fix=fix)
+
+
+def budget(
+    attacks: Mapping[str, tuple[Attack | Ensemble, Mapping[str, Any]]],
+    num_examples: int,
+    *,
+    epsilons: Mapping[str, float],
+    losses: Sequence[str] = ("own", "margin"),
+) -> int:
+    """Steps of all attacks on single images, if each takes all that it may.
+
+    Args:
+      attacks: as of `measure`, and so what follows.
+      num_examples: that are attacked.
+      epsilons: as written to their values.
+      losses: that are followed.
+
+    >>> from robustlabels.evaluation import budgets
+    >>> attacks = {"pgd": (budgets.pgd(num_steps=40), {})}
+    >>> budget(attacks, 100, epsilons=parse_epsilons("0.1, 0.2"))
+    16000
+    """
+    return sum(
+        attacker.num_units(num_examples, len(epsilons))
+        for by_loss in _attackers(attacks, losses, parallel.make_mesh(), 1).values()
+        for attacker in by_loss.values()
+    )
 
 
 def measure(
@@ -132,33 +159,17 @@ def measure(
     check_losses(losses)
     _validate.count(batch_size=batch_size)
     mesh = parallel.make_mesh() if mesh is None else mesh
-    attackers = {
-        name: {
-            row: make_attacker(
-                of_row,
-                loss_of,
-                mesh=mesh,
-                batch_size=batch_size,
-                cell=[name, dict(parameters), row],
-            )
-            for row, (of_row, loss_of) in _rows(attack, losses).items()
-        }
-        for name, (attack, parameters) in attacks.items()
-    }
+    attackers = _attackers(attacks, losses, mesh, batch_size)
     others = random_others(split.labels, num_classes(classifiers[0][1], split))
     book = Book(folder)
     programs = {loss: of_images(_zero_of(loss), mesh) for loss in LOSSES}
     programs["clean"] = of_images(correct, mesh)
-    values = list(epsilons.values())
-    units = sum(
-        attacker.num_units(split, values)
-        for by_loss in attackers.values()
-        for attacker in by_loss.values()
-    )
+    size = len(split.labels)
+    units = budget(attacks, size, epsilons=epsilons, losses=losses)
     total = units * len(classifiers)
     for name, (attack, _) in attacks.items():
         if isinstance(attack, Ensemble):
-            _announce(name, attackers[name], len(split.labels), len(epsilons))
+            _announce(name, attackers[name], size, len(epsilons))
     with Progress(total=total, what="attacking", unit="steps") as progress:
         for identity, classifier in classifiers:
             replica = Replica(
@@ -197,6 +208,28 @@ def measure(
                     towards=towards,
                     gradients=gradients,
                 )
+
+
+def _attackers(
+    attacks: Mapping[str, tuple[Attack | Ensemble, Mapping[str, Any]]],
+    losses: Sequence[str],
+    mesh: Mesh,
+    batch_size: int,
+) -> dict[str, dict[str, Attacker]]:
+    """What runs for each attack, and for each of its rows."""
+    return {
+        name: {
+            row: make_attacker(
+                of_row,
+                loss_of,
+                mesh=mesh,
+                batch_size=batch_size,
+                cell=[name, dict(parameters), row],
+            )
+            for row, (of_row, loss_of) in _rows(attack, losses).items()
+        }
+        for name, (attack, parameters) in attacks.items()
+    }
 
 
 def _announce(name: str, stages: Mapping[str, Attacker], n: int, epsilons: int) -> None:

@@ -178,7 +178,7 @@ class Replica:
         kept = self._kept([*digests.values()], distances, worst if followed else None)
         if kept is not None:
             for loss, attacker in attackers.items():
-                units = attacker.num_units(self.split, values)
+                units = attacker.num_units(len(self.split.labels), len(values))
                 self.advance(units, attack=name, loss=loss)
             yield from kept
             return

@@ -1,6 +1,7 @@
 """A comparison in its folder: alike for all, shared by workers, gone on with."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from robustlabels import comparison, evaluation
 from robustlabels._stopping import Stopped
 from robustlabels.cli import main
+from robustlabels.comparison import cells, work
 
 SOFTMAX = {"name": "Softmax"}
 
@@ -118,6 +120,34 @@ def without_time(table):
         for name, by_question in table.entries.items()
     }
     return table._replace(entries=entries)
+
+
+def test_a_helper_does_what_this_process_does_not(undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        work,
+        "_attempt",
+        lambda cell, comparison, workdir, stop: cells.is_over(workdir / cell.name),
+    )
+    found = comparison.compare(comparison.read(config()), tmp_path, workers=2)
+    assert without_time(found) == without_time(undisturbed[1])
+    assert not multiprocessing.active_children()
+
+
+def test_helpers_end_with_this_process(tmp_path):
+    asked = iter(range(6))
+    with pytest.raises(Stopped):
+        comparison.compare(
+            comparison.read(config()),
+            tmp_path,
+            workers=2,
+            stop=lambda: next(asked) == 5,
+        )
+    assert not multiprocessing.active_children()
+
+
+def test_no_worker_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="workers=0"):
+        comparison.compare(comparison.read(config()), tmp_path, workers=0)
 
 
 def test_workers_share_the_runs(undisturbed, tmp_path):

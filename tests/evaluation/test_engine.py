@@ -274,7 +274,7 @@ def test_what_was_stopped_goes_on_to_the_same_outcome(name, mesh, calls, tmp_pat
         break
     assert stops > 1
     same(found, expected)
-    assert sum(told) == attacker(name).num_units(split, EPSILONS)
+    assert sum(told) == attacker(name).num_units(23, len(EPSILONS))
     assert [p.name for p in file.parent.iterdir()] == ["ledger.npz"]
     again = run(name, mesh, ledger=file, stop=lambda: True)  # Nothing is left to do.
     same(again, expected)
@@ -295,7 +295,7 @@ def test_fewer_slots_find_the_same(mesh, size, fewest, tmp_path, monkeypatch):
     found = run("pgd", mesh, size, epsilons, advance=told.append)
     np.testing.assert_array_equal(found.fallen, expected.fallen)
     np.testing.assert_allclose(found.distances, expected.distances, atol=1e-5)
-    assert sum(told) == attacker("pgd").num_units(split, epsilons)
+    assert sum(told) == attacker("pgd").num_units(23, len(epsilons))
     assert widths == sorted(widths, reverse=True)
     assert np.sum(found.fallen >= 0) > size  # More than there are slots.
     assert (widths[0], widths[-1]) == (size, fewest)
@@ -428,7 +428,7 @@ def test_one_compile_serves_all_epsilons_examples_and_replicas():
 def test_progress_adds_up(name):
     told = []
     run(name, advance=told.append)
-    total = attacker(name).num_units(split, EPSILONS)
+    total = attacker(name).num_units(23, len(EPSILONS))
     assert sum(told) == total == 23 * UNITS[name]
     assert all(units >= 0 for units in told)
 
