@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,10 @@ def _programs_shared() -> Iterator[Mapping[str, Any]]:
     if before["jax_compilation_cache_dir"] is not None:
         yield before
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # A program that another worker is at writing is compiled here as well.
+        unread = "Error reading persistent compilation cache entry"
+        warnings.filterwarnings("ignore", unread, UserWarning)
         here = dict(zip(_PROGRAMS, (folder, 0.0), strict=True))
         try:
             _keep_programs(here)

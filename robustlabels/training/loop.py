@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import Mesh
+from jaxtyping import Array, Float
 
 from robustlabels import _validate, parallel
 from robustlabels._progress import Progress
@@ -25,7 +26,7 @@ from robustlabels.training.folder import RunFolder
 from robustlabels.training.optimizers import apart
 from robustlabels.training.snapshots import Snapshots, moments
 from robustlabels.training.standing import Fitted, Standing
-from robustlabels.training.step import make_step, predictor
+from robustlabels.training.step import Step, make_step, predictor
 
 __all__ = ["check_options", "fit", "restore"]
 
@@ -148,30 +149,42 @@ def fit(
     steps_per_epoch = math.ceil(size * passes / batch_size)
     num_steps = num_epochs * steps_per_epoch
     learning_rate = schedule(num_steps)
-    transformation = optimizer(learning_rate)
-    if family.init(jax.random.key(seed)):
+    learns = bool(family.init(jax.random.key(seed)))
+
+    def transformation(rate: optax.Schedule) -> optax.GradientTransformation:
+        if not learns:
+            return optimizer(rate)
         own = optimizer(optax.constant_schedule(objective_learning_rate))
-        transformation = apart(transformation, own)
+        return apart(optimizer(rate), own)
+
     mesh = mesh or parallel.make_mesh()
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
     graphdef, state = replicas.stacked(
-        models, family, transformation, keys, average_decay=average_decay
+        models,
+        family,
+        transformation(learning_rate),
+        keys,
+        average_decay=average_decay,
     )
     state = parallel.replicate(state, mesh)
     augmentation = Augmentation(crop_padding, flip, cutout)
-    step = make_step(
-        graphdef,
-        family,
-        transformation,
-        num_steps=num_steps,
-        augmentation=augmentation,
-        input_noise=input_noise,
-        average_decay=average_decay,
-    )
+
+    def step_by(rates: Float[Array, " steps"]) -> Step:
+        return make_step(
+            graphdef,
+            family,
+            transformation(lambda count: rates[count]),
+            num_steps=num_steps,
+            augmentation=augmentation,
+            input_noise=input_noise,
+            average_decay=average_decay,
+        )
+
     programs = replicas.programs(
         graphdef,
         family,
-        step,
+        step_by,
+        jnp.asarray(jax.vmap(learning_rate)(jnp.arange(num_steps))),
         dataset,
         eval_batch_size=eval_batch_size,
         at_once=replicas_at_once,

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from robustlabels import parallel
 from robustlabels.data import Dataset, Split, as_float, filled_batches
@@ -93,7 +93,8 @@ def stack(trees: Sequence[Any]) -> Any:
 def programs(
     graphdef: nnx.GraphDef,
     family: Family,
-    step: Step,
+    step_by: Callable[[Array], Step],
+    rates: Float[Array, " steps"],
     dataset: Dataset,
     *,
     eval_batch_size: int,
@@ -105,7 +106,9 @@ def programs(
     Args:
       graphdef: structure of the model.
       family: the objectives along training.
-      step: of one replica, from `make_step`.
+      step_by: (rates) -> step of one replica, from `make_step`.
+      rates: the learning rate of each step; an argument of the program, so that one
+        compile serves all of a search.
       dataset: its training and validation images go to every device: once, or, of a
         split of more than 2 GiB, some steps at a time, while the devices are at the
         steps before. The numbers are the same.
@@ -117,8 +120,9 @@ def programs(
     replicated = parallel.replicate(jnp.zeros(()), mesh).sharding
 
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=replicated)
-    def run(state, order, mask, keys, train):
+    def run(state, order, mask, keys, train, rates):
         images, labels = train
+        step = step_by(rates)
 
         def one(state, order, mask, key):
             return run_stretch(step, state, images, labels, order, mask, key, mesh=mesh)
@@ -141,7 +145,7 @@ def programs(
         return jax.tree.map(choose, candidate, best)
 
     return Programs(
-        run=_training(run, dataset.train, mesh),
+        run=_training(run, dataset.train, parallel.replicate(rates, mesh), mesh),
         candidate=lambda state: (*evaluated(state), state.params["objective"]),
         validate=validate_all,
         keep=keep,
@@ -184,11 +188,11 @@ def _over_replicas(function: Callable, at_once: int) -> Callable:
     return over
 
 
-def _training(run: Callable, split: Split, mesh: Mesh) -> Callable:
+def _training(run: Callable, split: Split, rates: Array, mesh: Mesh) -> Callable:
     """`run` of a state, orders, masks and keys, with the examples at hand."""
     if _nbytes(split) <= _RESIDENT:
         train = _placed(split, np.s_[:], mesh)
-        return lambda *arguments: run(*arguments, train)
+        return lambda *arguments: run(*arguments, train, rates)
 
     def run_pieces(state, order, mask, keys):
         found = []
@@ -200,7 +204,7 @@ def _training(run: Callable, split: Split, mesh: Mesh) -> Callable:
             examples = _placed(split, ids.reshape(-1), mesh)
             jax.block_until_ready(found[-1:])  # at most two pieces are on the devices
             places = np.arange(ids.size, dtype=ids.dtype).reshape(ids.shape)
-            state, metrics = run(state, places, mask[part], keys, examples)
+            state, metrics = run(state, places, mask[part], keys, examples, rates)
             found.append(metrics)
         return state, jax.tree.map(lambda *m: jnp.concatenate(m, axis=1), *found)
 

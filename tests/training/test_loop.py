@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.experimental.compilation_cache import compilation_cache
 from jax.tree_util import Partial
 from small_runs import build, dataset
 from tensorboard_events import read_scalars
@@ -441,3 +442,34 @@ def test_bad_options_are_named_before_anything_is_written(
     with pytest.raises(ValueError, match=message):
         train(**option, workdir=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def missed(tmp_path):
+    """Programs that JAX did not find among those that were compiled before."""
+    events = []
+
+    def listen(event, **kwargs):
+        del kwargs
+        if event == "/jax/compilation_cache/cache_misses":
+            events.append(event)
+
+    names = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
+    before = {name: getattr(jax.config, name) for name in names}
+    now = dict(zip(names, (str(tmp_path), 0.0), strict=True))
+    jax.monitoring.register_event_listener(listen)
+    for setting in (now, before):
+        for name, value in setting.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        if setting is now:
+            yield events
+    jax.monitoring.unregister_event_listener(listen)
+
+
+def test_another_learning_rate_is_no_other_program(train, missed):
+    train(schedule=functools.partial(schedules.cosine, 0.1))
+    assert missed
+    missed.clear()
+    train(schedule=functools.partial(schedules.cosine, 0.05))
+    assert not missed
