@@ -57,7 +57,8 @@ def compare(
         table.csv and table.md, and report.html.
       share: (k, n) takes the k-th of n equal shares of the runs, for workers that
         share the folder; (1, 1) takes all.
-      workers: how many processes of this machine work on them, this one among them.
+      workers: how many processes of this machine work on them, this one among them; a
+        script that asks for several calls this below `if __name__ == "__main__"`.
       stop: asked now and then whether to end early.
 
     Raises:
@@ -116,10 +117,12 @@ def _work(
 def _helpers(number: int, arguments: tuple) -> Iterator[None]:
     """So many processes beside this one, which are told to stop at the end."""
     context = multiprocessing.get_context("spawn")
-    helpers = [context.Process(target=_help, args=arguments) for _ in range(number)]
+    helpers = []
     try:
-        for helper in helpers:
+        for _ in range(number):
+            helper = context.Process(target=_help, args=arguments)
             helper.start()
+            helpers.append(helper)
         yield
     finally:
         for helper in helpers:
