@@ -145,8 +145,8 @@ def _gradients(
     config: ml_collections.ConfigDict, dataset: Dataset, fitted: training.Fitted
 ) -> float:
     """How many gradients by an image a second, in batches as attacks have them."""
-    batch = min(config.evaluation.batch_size, len(dataset.test.labels))
-    some = dataset.test.take(np.arange(batch))
+    batch = min(config.evaluation.batch_size, len(dataset.validation.labels))
+    some = dataset.validation.take(np.arange(batch))
 
     @jax.jit
     def gradient(classifier, x, y):

@@ -19,7 +19,7 @@ def render_table(found: Iterable[Record | Finding]) -> str:
     """Accuracies in percent, an attack and loss a row; epsilons grow to the right.
 
     Above them stand clean accuracy, calibration, top-k accuracy and the AUROC on
-    left-out classes.
+    left-out classes; of calibration on how many examples, if fewer were attacked.
 
     Records of one seed come with their 95 % intervals. Of several seeds there is the
     mean with the standard deviation over seeds, and a cell that lacks some says how
@@ -43,7 +43,10 @@ def render_table(found: Iterable[Record | Finding]) -> str:
     lines = [_headline(of_seeds, seeds) for of_seeds in clean.values()]
     figures = calibration_figures(found)
     if figures:
-        lines.append(", ".join(f"{name} {value}" for name, value in figures.items()))
+        line = ", ".join(f"{name} {value}" for name, value in figures.items())
+        sizes = {f.n for f in found if isinstance(f, Finding) and f.kind == "clean"}
+        others = sizes - {n for _, _, n in clean}
+        lines.append(f"{line}, on {max(others)} examples" if others else line)
     if rows:
         epsilons = sorted({e for row in rows.values() for e in row}, key=Fraction)
         cells = [["accuracy under", "loss", *(f"epsilon {e}" for e in epsilons)]]

@@ -191,6 +191,13 @@ def test_calibration_stands_below_the_accuracy():
     )
 
 
+def test_calibration_says_on_how_many_if_fewer_are_attacked():
+    more = dataclasses.replace(clean_finding(0, 1.0), n=10_000)
+    lines = render_table([*RECORDS, more]).splitlines()
+    assert lines[0] == HEADLINE
+    assert lines[1].endswith("top 5 50.0 %, on 10000 examples")
+
+
 def test_calibration_of_several_seeds_is_a_mean_with_a_deviation():
     findings = [clean_finding(0, 1.0), clean_finding(1, 2.0)]
     other = dataclasses.replace(findings[0], kind="noise", values={})
